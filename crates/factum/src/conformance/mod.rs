@@ -1,0 +1,1 @@
+//! The conformance table: what every store must do, one check each.

@@ -1,0 +1,37 @@
+//! One URL decides which store it is.
+
+use std::sync::Arc;
+
+use crate::backend::Memory;
+use crate::error::{Error, Result};
+use crate::store::EventStore;
+
+/// A store behind a handle that can be cloned.
+pub type SharedStore = Arc<dyn EventStore>;
+
+/// Opens the store that `url` names.
+///
+/// | URL | store |
+/// |---|---|
+/// | `memory:` | in this process, gone with it |
+/// | `file:PATH`, `file:///PATH` | the embedded engine, one directory, made if it is missing |
+///
+/// `file:` URLs take options after a `?`: `read_only=true` opens beside another process that writes, and `create=false` refuses to
+/// make a store where there is none.
+///
+/// # Errors
+/// [`Error::Invalid`] if the URL is none of these, and what opening the store says.
+pub async fn connect(url: &str) -> Result<SharedStore> {
+    let (scheme, rest) = url.split_once(':').ok_or_else(|| unknown(url))?;
+    match scheme {
+        "memory" if rest.is_empty() => Ok(Arc::new(Memory::new())),
+        "memory" => Err(Error::invalid(format!("{url:?}: a memory store has no name; use memory:"))),
+        #[cfg(feature = "embedded")]
+        "file" => Ok(Arc::new(crate::backend::Embedded::from_url(rest)?)),
+        _ => Err(unknown(url)),
+    }
+}
+
+fn unknown(url: &str) -> Error {
+    Error::invalid(format!("{url:?} is not a store; use file:PATH, or memory: for one that is gone with the process"))
+}

@@ -1,0 +1,42 @@
+//! Factum keeps events.
+//!
+//! An event store for event sourcing: streams of events with expected versions, one ordered log over all of them,
+//! subscriptions that never skip, and small records for snapshots and checkpoints. One contract, [`EventStore`], over
+//! several engines; [`connect`] chooses one by URL.
+
+mod append;
+pub mod backend;
+mod connect;
+mod error;
+mod event;
+mod position;
+mod query;
+mod record;
+mod store;
+mod stream;
+mod subscription;
+mod tag;
+mod text;
+
+#[cfg(feature = "conformance")]
+pub mod conformance;
+
+pub use append::{Append, Condition, Receipt, StreamAppend, StreamReceipt};
+pub use connect::{SharedStore, connect};
+pub use error::{Conflict, ConflictReason, Error, Result, Source};
+pub use event::{EventType, NewEvent, RecordedEvent};
+pub use position::GlobalPosition;
+pub use query::{Query, QueryItem};
+pub use record::{Record, RecordName, RecordVersion, RecordWrite};
+pub use store::{
+    Capabilities, Direction, EventStore, EventStoreExt, EventStream, Idempotency, InfoStream, Limits, ListStreams, ReadLog, ReadStream,
+    Stats, StreamInfo, Support,
+};
+pub use stream::{Category, ExpectedVersion, StreamId, StreamVersion};
+pub use subscription::{Checkpoint, Checkpoints, Fence, Subscription, SubscriptionOptions};
+pub use tag::Tag;
+
+/// The instants of `recorded_at` and `occurred_at`.
+pub use jiff::Timestamp;
+/// Event ids; new ones are version 7, which sort by time.
+pub use uuid::Uuid;

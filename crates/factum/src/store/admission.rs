@@ -1,0 +1,161 @@
+//! The rules of an append: whether it is recorded, is a duplicate, or is refused. One place, for every store that decides itself.
+//!
+//! The table of idempotency: an id that stands in the stream with other content is `IdReused`; all of the ids there, where this append
+//! would have put them, is a duplicate; all there elsewhere, or only some, is a conflict. Duplicates come before expectations and
+//! conditions, because a repeated append fails both by its own first success.
+
+use std::collections::HashSet;
+
+use uuid::Uuid;
+
+use crate::error::{Conflict, ConflictReason, Error, Result};
+use crate::{
+    Append, ExpectedVersion, GlobalPosition, Limits, NewEvent, Query, Receipt, RecordedEvent, StreamAppend, StreamId, StreamReceipt,
+    StreamVersion,
+};
+
+/// What the rules ask of a store. Nothing may change between these calls and the write that follows.
+pub(crate) trait Ledger {
+    /// The stream's version, [`StreamVersion::NONE`] if it has no events.
+    fn version(&self, stream: &StreamId) -> Result<StreamVersion>;
+
+    /// The event of that id in the stream, if it is there and not truncated.
+    fn find(&self, stream: &StreamId, id: Uuid) -> Result<Option<RecordedEvent>>;
+
+    /// The position of some event after `after` that matches.
+    fn match_after(&self, query: &Query, after: GlobalPosition) -> Result<Option<GlobalPosition>>;
+}
+
+/// What becomes of an append that is not refused.
+pub(crate) enum Admission {
+    /// It is to be recorded; each stream's events follow on the version given here.
+    Fresh(Vec<StreamVersion>),
+    /// It has been recorded before, and this is what it did.
+    Duplicate(Receipt),
+}
+
+/// Checks what can be checked without looking at the store.
+pub(crate) fn check_shape(append: &Append, limits: &Limits) -> Result<()> {
+    let events = append.events();
+    if events == 0 {
+        return Err(Error::invalid("the append has no events; give it at least one"));
+    }
+    if events as u64 > limits.append_events_max {
+        let max = limits.append_events_max;
+        return Err(Error::invalid(format!("the append has {events} events, the limit is {max}; split it")));
+    }
+    let mut streams = HashSet::with_capacity(append.streams.len());
+    let mut bytes = 0u64;
+    for part in &append.streams {
+        if !streams.insert(&part.stream) {
+            return Err(Error::invalid(format!("the append names stream {} twice; put its events together", part.stream)));
+        }
+        if part.events.is_empty() {
+            return Err(Error::invalid(format!("the append has no events for stream {}; leave the stream out", part.stream)));
+        }
+        let mut ids = HashSet::with_capacity(part.events.len());
+        for event in &part.events {
+            if !ids.insert(event.id) {
+                return Err(Error::invalid(format!("the append has event id {} twice in stream {}", event.id, part.stream)));
+            }
+            bytes += check_event(event, limits)? + part.stream.as_str().len() as u64;
+        }
+    }
+    if bytes > limits.append_bytes_max {
+        let max = limits.append_bytes_max;
+        return Err(Error::invalid(format!("the append has {bytes} bytes, the limit is {max}; split it")));
+    }
+    Ok(())
+}
+
+/// Checks one event, and returns its size in bytes.
+fn check_event(event: &NewEvent, limits: &Limits) -> Result<u64> {
+    let payload = (event.data.len() + event.metadata.len()) as u64;
+    if payload > limits.payload_bytes_max {
+        return Err(Error::PayloadTooLarge { bytes: payload, bytes_max: limits.payload_bytes_max });
+    }
+    if event.tags.len() > NewEvent::TAGS_MAX {
+        let (tags, max) = (event.tags.len(), NewEvent::TAGS_MAX);
+        return Err(Error::invalid(format!("event {} has {tags} tags, the limit is {max}", event.id)));
+    }
+    let names = event.event_type.as_str().len() + event.tags.iter().map(|tag| tag.as_str().len()).sum::<usize>();
+    Ok(payload + names as u64 + 64)
+}
+
+/// Decides about an append whose shape has been checked.
+pub(crate) fn admit(append: &Append, ledger: &impl Ledger) -> Result<Admission> {
+    let mut versions = Vec::with_capacity(append.streams.len());
+    let mut receipts = Vec::new();
+    for part in &append.streams {
+        let version = ledger.version(&part.stream)?;
+        if let Some(receipt) = admit_stream(part, version, ledger)? {
+            receipts.push(receipt);
+        }
+        versions.push(version);
+    }
+    if receipts.len() == append.streams.len() {
+        return Ok(Admission::Duplicate(Receipt { streams: receipts, duplicate: true }));
+    }
+    if let Some(recorded) = receipts.first() {
+        let part = append.streams.iter().find(|part| part.stream == recorded.stream).expect("a receipt is of one of the streams");
+        let reason = ConflictReason::PartlyRecorded { id: part.events[0].id, version: recorded.first_version };
+        let actual = ledger.version(&part.stream)?;
+        return Err(conflict(part, actual, reason));
+    }
+    if let Some(condition) = &append.condition
+        && let Some(position) = ledger.match_after(&condition.none_of, condition.after)?
+    {
+        return Err(Error::ConditionFailed { position });
+    }
+    Ok(Admission::Fresh(versions))
+}
+
+/// Decides about one stream's part: a receipt if all of it has been recorded before, `None` if all of it is new.
+fn admit_stream(part: &StreamAppend, version: StreamVersion, ledger: &impl Ledger) -> Result<Option<StreamReceipt>> {
+    let mut recorded = Vec::new();
+    if version > StreamVersion::NONE {
+        for (index, event) in part.events.iter().enumerate() {
+            let Some(found) = ledger.find(&part.stream, event.id)? else { continue };
+            if !found.has_content_of(event) {
+                return Err(Error::IdReused {
+                    stream: part.stream.clone(),
+                    id: event.id,
+                    recorded: found.version,
+                    proposed: part.expected.pinned().unwrap_or(version).plus(index as u64 + 1),
+                });
+            }
+            recorded.push(found);
+        }
+    }
+    let (Some(first), Some(last)) = (recorded.first(), recorded.last()) else {
+        return if part.expected.accepts(version) { Ok(None) } else { Err(conflict(part, version, ConflictReason::Version)) };
+    };
+    if recorded.len() < part.events.len() {
+        return Err(conflict(part, version, ConflictReason::PartlyRecorded { id: first.id, version: first.version }));
+    }
+    if !stands_where_it_belongs(part.expected, &recorded) {
+        return Err(conflict(part, version, ConflictReason::RecordedElsewhere { id: first.id, version: first.version }));
+    }
+    Ok(Some(StreamReceipt {
+        stream: part.stream.clone(),
+        first_version: first.version,
+        last_version: last.version,
+        first_position: first.position,
+        last_position: last.position,
+    }))
+}
+
+/// Whether these events, all of an append's, stand where that append would have put them.
+fn stands_where_it_belongs(expected: ExpectedVersion, recorded: &[RecordedEvent]) -> bool {
+    let contiguous = recorded.windows(2).all(|pair| pair[1].version == pair[0].version.plus(1));
+    let begins = match expected.pinned() {
+        Some(before) => recorded[0].version == before.plus(1),
+        // `StreamExists` can't have made the stream's first event.
+        None => expected == ExpectedVersion::Any || recorded[0].version > StreamVersion::FIRST,
+    };
+    contiguous && begins
+}
+
+fn conflict(part: &StreamAppend, actual: StreamVersion, reason: ConflictReason) -> Error {
+    Conflict { stream: part.stream.clone(), expected: part.expected, actual, reason }.into()
+}
