@@ -38,7 +38,8 @@ fn timed(name: &str, step: impl FnOnce() -> Outcome) -> Outcome {
 }
 
 fn format() -> Outcome {
-    run::run(run::cargo().args(["fmt", "--all", "--check"]))
+    let workspace = run::run(run::cargo().args(["fmt", "--all", "--check"]));
+    workspace.and(run::run(run::cargo().args(["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"])))
 }
 
 /// The workspace with all features, then each crate with none and with each feature alone.
