@@ -1,0 +1,123 @@
+//! Folds written in jq: a program over `{state, event}`, compiled once.
+
+use jaq_core::load::{Arena, File, Loader};
+use jaq_core::{Compiler, Ctx, Filter, Vars, data, load, unwrap_valr};
+
+use crate::json::{self, Val};
+
+type Data = data::JustLut<Val>;
+
+/// A program that has been compiled.
+pub(crate) struct Program {
+    filter: Filter<Data>,
+}
+
+impl Program {
+    /// Compiles a program; `name` is what errors call it.
+    ///
+    /// # Errors
+    /// What is wrong with it, and where.
+    pub(crate) fn compile(name: &str, code: &str) -> Result<Self, String> {
+        let definitions = jaq_core::defs().chain(jaq_std::defs()).chain(jaq_json::defs());
+        let functions = jaq_core::funs().chain(jaq_std::funs()).chain(jaq_json::funs());
+        let arena = Arena::default();
+        let modules = Loader::new(definitions).load(&arena, File { code, path: () }).map_err(|errors| {
+            let first = errors.into_iter().next();
+            first.map_or_else(|| format!("{name}: it can't be read"), |(_, error)| load_error(name, code, error))
+        })?;
+        let filter = Compiler::default().with_funs(functions).compile(modules).map_err(|errors| {
+            let first = errors.into_iter().flat_map(|(_, errors)| errors).next();
+            first.map_or_else(
+                || format!("{name}: it can't be compiled"),
+                |(at, undefined)| format!("{name} {}: undefined {} {at}", place(code, at), undefined.as_str()),
+            )
+        })?;
+        Ok(Self { filter })
+    }
+
+    /// The next state. A program that gives none, as `select` may, leaves the state as it is.
+    ///
+    /// # Errors
+    /// What the program fails with, or that it gives more than one state.
+    pub(crate) fn run(&self, state: Val, event: Val) -> Result<Val, String> {
+        match self.run_once(state.clone(), event.clone()) {
+            // In jq null can be given fields, `.state.count += 1`; here only an object can, so before giving up it is taken for an empty one.
+            Err(error) if matches!(state, Val::Null) => self.run_once(Val::obj(Default::default()), event).map_err(|_| error),
+            outcome => outcome,
+        }
+    }
+
+    fn run_once(&self, state: Val, event: Val) -> Result<Val, String> {
+        let fields = [(json::text("state"), state.clone()), (json::text("event"), event)];
+        let context = Ctx::<Data>::new(&self.filter.lut, Vars::new([]));
+        let mut results = self.filter.id.run((context, Val::obj(fields.into_iter().collect()))).map(unwrap_valr);
+        let Some(first) = results.next() else { return Ok(state) };
+        let next = first.map_err(|error| format!("the fold failed: {error}"))?;
+        match results.next() {
+            None => Ok(next),
+            Some(Ok(_)) => Err("the fold gives more than one state; it should give one".to_owned()),
+            Some(Err(error)) => Err(format!("the fold failed: {error}")),
+        }
+    }
+}
+
+fn load_error(name: &str, code: &str, error: load::Error<&str>) -> String {
+    let found = |at: &str| {
+        let word = at.split_whitespace().next().unwrap_or("the end");
+        format!("but found {}", word.chars().take(20).collect::<String>())
+    };
+    let described = match error {
+        load::Error::Io(errors) => errors.into_iter().next().map(|(at, reason)| (at, reason)),
+        load::Error::Lex(errors) => {
+            errors.into_iter().next().map(|(expected, at)| (at, format!("expected {}, {}", expected.as_str(), found(at))))
+        }
+        load::Error::Parse(errors) => {
+            errors.into_iter().next().map(|(expected, at)| (at, format!("expected {}, {}", expected.as_str(), found(at))))
+        }
+    };
+    match described {
+        Some((at, reason)) => format!("{name} {}: {reason}", place(code, at)),
+        None => format!("{name}: it can't be read"),
+    }
+}
+
+/// Where in `code` the rest of it, or a word of it, stands.
+fn place(code: &str, at: &str) -> String {
+    let offset = (at.as_ptr() as usize).checked_sub(code.as_ptr() as usize).filter(|offset| *offset <= code.len());
+    let before = &code[..offset.unwrap_or(code.len())];
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().map_or(0, |text| text.chars().count()) + 1;
+    format!("line {line} column {column}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(code: &str, state: &str, event: &str) -> Result<String, String> {
+        let read = |json: &str| json::read(json.as_bytes()).expect("it is JSON");
+        Program::compile("test.jq", code)?.run(read(state), read(event)).map(|state| json::line(&state))
+    }
+
+    #[test]
+    fn a_program_makes_the_next_state() {
+        assert_eq!(run(".state + .event.data.n", "40", r#"{"data":{"n":2}}"#), Ok("42".to_owned()));
+        assert_eq!(run(".state.total += .event.n | .state", "null", r#"{"n":1.5}"#), Ok(r#"{"total":1.5}"#.to_owned()));
+    }
+
+    #[test]
+    fn a_program_that_gives_nothing_leaves_the_state() {
+        assert_eq!(run(".event | select(false)", r#"{"a":1}"#, "{}"), Ok(r#"{"a":1}"#.to_owned()));
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_program_is_said_with_its_place() {
+        assert_eq!(run(".state |\n nosuch(1)", "null", "null").unwrap_err(), "test.jq line 2 column 2: undefined filter nosuch");
+        for broken in ["", ".state + ", "{a: ", "\"open", ".a | )", "if . then 1"] {
+            let error = run(broken, "null", "null").unwrap_err();
+            assert!(error.starts_with("test.jq line 1 column "), "{broken}: {error}");
+        }
+        assert!(run("1, 2", "null", "null").unwrap_err().contains("more than one"));
+        assert!(run(".state.a.b", "[]", "null").unwrap_err().starts_with("the fold failed: "));
+    }
+}

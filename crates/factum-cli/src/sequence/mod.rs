@@ -1,0 +1,373 @@
+//! Many events in order: small atomic appends, many of them under way at once, so that one sync to disk serves thousands of events.
+//!
+//! An append names each of its streams once, and its events take positions stream by stream. To keep the order of the whole, an append
+//! ends where a stream comes again after another one. Because the next appends are sent before the last ones are answered, each says
+//! which version it expects of its streams: where one is refused, those behind it that touch the same streams are refused as well,
+//! so that no stream's events ever change places.
+//!
+//! Where events may have been recorded before, as when an import is resumed, only one append is under way at a time, and it expects
+//! nothing: what is there already is a duplicate, and an append of which only a part is there is taken apart. With each append that
+//! turns out to be new, more are sent at once.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::ops::Range;
+use std::task::Poll;
+
+use factum::{
+    Append, Error, EventStore, EventStoreExt, ExpectedVersion, GlobalPosition, NewEvent, Receipt, StreamAppend, StreamId, StreamVersion,
+    Uuid,
+};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+
+/// An event to record, and where it comes from.
+#[derive(Clone, Debug)]
+pub(crate) struct Proposal {
+    /// The number of the input's line, or the source's position: what a refusal names.
+    pub(crate) origin: u64,
+    /// Where it belongs.
+    pub(crate) stream: StreamId,
+    /// The event.
+    pub(crate) event: NewEvent,
+}
+
+/// An event that the store refused.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    /// Where it comes from.
+    pub(crate) origin: u64,
+    /// Why.
+    pub(crate) error: Error,
+}
+
+/// What to do about an append that is not as the store expects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OnConflict {
+    /// Stop: the streams must hold exactly what this sequence put there.
+    Stop,
+    /// Append what is new whatever is there, and stop at the first event that can't be.
+    SortOutUntilRefused,
+    /// Append what is new whatever is there, and note what can't be.
+    SortOutAll,
+}
+
+/// Appends events in the order in which they are pushed.
+pub(crate) struct Sequence<'s> {
+    store: &'s dyn EventStore,
+    on_conflict: OnConflict,
+    limits: Limits,
+    /// The streams seen so far, as they are once everything under way has been recorded.
+    known: HashMap<StreamId, Known>,
+    /// Whether a stream that has not been seen is looked up; else it has no events, as the whole store had none.
+    look_up: bool,
+    /// How many appends may be under way now.
+    appends_at_once: usize,
+    batch: Batch,
+    /// How many batches there have been: which one a stream was last in.
+    batches: u64,
+    under_way: VecDeque<UnderWay<'s>>,
+    events_under_way: usize,
+    /// How many events have been recorded now.
+    pub(crate) recorded: u64,
+    /// How many had been recorded before.
+    pub(crate) duplicates: u64,
+    /// What the store refused.
+    pub(crate) refused: Vec<Refusal>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    version: StreamVersion,
+    batch: u64,
+}
+
+/// What one append, and all that is under way, may hold.
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    append_events: usize,
+    append_bytes: usize,
+    events_under_way: usize,
+}
+
+impl Limits {
+    fn of(store: &dyn EventStore) -> Self {
+        let limits = store.capabilities().limits;
+        let at_most = |wanted: usize, max: u64| usize::try_from(max).map_or(wanted, |max| wanted.min(max));
+        Self {
+            append_events: at_most(512, limits.append_events_max),
+            append_bytes: at_most(1 << 20, limits.append_bytes_max),
+            events_under_way: 8_192,
+        }
+    }
+}
+
+/// The next append, as it gathers.
+#[derive(Debug, Default)]
+struct Batch {
+    streams: Vec<StreamAppend>,
+    /// Where each event comes from, in the same order.
+    origins: Vec<u64>,
+    bytes: usize,
+    /// The ids of the last stream's events.
+    ids: HashSet<Uuid>,
+}
+
+struct UnderWay<'s> {
+    batch: Batch,
+    outcome: BoxFuture<'s, Result<Receipt, Error>>,
+}
+
+impl<'s> Sequence<'s> {
+    /// A sequence into `store`.
+    ///
+    /// # Errors
+    /// What the store says when it is asked whether it is empty.
+    pub(crate) async fn new(store: &'s dyn EventStore, on_conflict: OnConflict) -> Result<Self, Error> {
+        Ok(Self {
+            store,
+            on_conflict,
+            limits: Limits::of(store),
+            known: HashMap::new(),
+            look_up: store.head().await? > GlobalPosition::START,
+            appends_at_once: 1,
+            batch: Batch::default(),
+            batches: 1,
+            under_way: VecDeque::new(),
+            events_under_way: 0,
+            recorded: 0,
+            duplicates: 0,
+            refused: Vec::new(),
+        })
+    }
+
+    /// Adds an event. It has been recorded when [`finish`](Self::finish) returns.
+    ///
+    /// # Errors
+    /// What keeps the store from recording anything at all; a single event that it does not take is in `refused`.
+    pub(crate) async fn push(&mut self, proposal: Proposal) -> Result<(), Error> {
+        if self.ends_batch(&proposal) {
+            self.send().await?;
+        }
+        self.add(proposal).await?;
+        if self.batch.origins.len() >= self.limits.append_events {
+            self.send().await?;
+        }
+        Ok(())
+    }
+
+    /// Waits until everything that was pushed is recorded or refused.
+    ///
+    /// # Errors
+    /// As [`push`](Self::push).
+    pub(crate) async fn finish(&mut self) -> Result<(), Error> {
+        self.send().await?;
+        while !self.under_way.is_empty() {
+            self.settle_first().await?;
+        }
+        Ok(())
+    }
+
+    /// Says that `stream` is at `version`, so that it need not be found out.
+    pub(crate) fn know(&mut self, stream: StreamId, version: StreamVersion) {
+        self.known.insert(stream, Known { version, batch: 0 });
+    }
+
+    /// Whether this event can't be in the same append as those before it.
+    fn ends_batch(&self, proposal: &Proposal) -> bool {
+        let Some(last) = self.batch.streams.last() else { return false };
+        if self.batch.bytes + size(&proposal.event) > self.limits.append_bytes {
+            return true;
+        }
+        if last.stream == proposal.stream {
+            return self.batch.ids.contains(&proposal.event.id);
+        }
+        self.known.get(&proposal.stream).is_some_and(|known| known.batch == self.batches)
+    }
+
+    async fn add(&mut self, proposal: Proposal) -> Result<(), Error> {
+        let Proposal { origin, stream, event } = proposal;
+        self.batch.origins.push(origin);
+        self.batch.bytes += size(&event);
+        let continues = self.batch.streams.last().is_some_and(|last| last.stream == stream);
+        if !continues {
+            let version = match self.known.get(&stream) {
+                Some(known) => known.version,
+                None if self.look_up => self.store.version(&stream).await?,
+                None => StreamVersion::NONE,
+            };
+            self.known.insert(stream.clone(), Known { version, batch: self.batches });
+            self.batch.ids.clear();
+            self.batch.streams.push(StreamAppend { stream, expected: ExpectedVersion::Exact(version), events: Vec::new() });
+        }
+        let last = self.batch.streams.last_mut().expect("the stream was just added");
+        self.batch.ids.insert(event.id);
+        last.events.push(event);
+        Ok(())
+    }
+
+    /// Sends the batch on its way, and waits for older ones while too much is under way.
+    async fn send(&mut self) -> Result<(), Error> {
+        if self.batch.origins.is_empty() {
+            return Ok(());
+        }
+        let batch = std::mem::take(&mut self.batch);
+        self.batches += 1;
+        if self.appends_at_once == 1 && self.on_conflict != OnConflict::Stop {
+            return self.append_piecewise(batch.into_proposals()).await;
+        }
+        for part in &batch.streams {
+            let known = self.known.get_mut(&part.stream).expect("the streams of the batch are known");
+            known.version = known.version.plus(part.events.len() as u64);
+        }
+        self.events_under_way += batch.origins.len();
+        let mut outcome = self.store.append(Append { streams: batch.streams.clone(), condition: None });
+        // The first poll hands the append to the store; this is what makes the order in which they are sent that in which they arrive.
+        let outcome = match futures::poll!(&mut outcome) {
+            Poll::Ready(outcome) => futures::future::ready(outcome).boxed(),
+            Poll::Pending => outcome,
+        };
+        self.under_way.push_back(UnderWay { batch, outcome });
+        while self.events_under_way > self.limits.events_under_way || self.under_way.len() >= self.appends_at_once {
+            self.settle_first().await?;
+        }
+        if self.known.len() > STREAMS_KNOWN_MAX {
+            while !self.under_way.is_empty() {
+                self.settle_first().await?;
+            }
+            self.forget();
+        }
+        Ok(())
+    }
+
+    /// Forgets the streams seen so far, when nothing is under way: they are looked up when they come again.
+    fn forget(&mut self) {
+        self.known.clear();
+        self.look_up = true;
+    }
+
+    async fn settle_first(&mut self) -> Result<(), Error> {
+        let Some(UnderWay { batch, outcome }) = self.under_way.pop_front() else { return Ok(()) };
+        self.events_under_way -= batch.origins.len();
+        match outcome.await {
+            Ok(receipt) => {
+                self.count(batch.origins.len(), &receipt);
+                Ok(())
+            }
+            Err(error) => self.sort_out(batch, error).await,
+        }
+    }
+
+    fn count(&mut self, events: usize, receipt: &Receipt) {
+        if receipt.duplicate {
+            self.duplicates += events as u64;
+        } else {
+            self.recorded += events as u64;
+            self.appends_at_once = (self.appends_at_once * 2).min(APPENDS_AT_ONCE_MAX);
+        }
+    }
+
+    /// Waits for everything under way, then appends what was refused piece by piece.
+    async fn sort_out(&mut self, batch: Batch, error: Error) -> Result<(), Error> {
+        let mut refused = vec![(batch, error)];
+        while let Some(UnderWay { batch, outcome }) = self.under_way.pop_front() {
+            match outcome.await {
+                Ok(receipt) => self.count(batch.origins.len(), &receipt),
+                Err(error) => refused.push((batch, error)),
+            }
+        }
+        self.events_under_way = 0;
+        let is_final = |error: &Error| self.on_conflict == OnConflict::Stop || !is_refusal(error);
+        if let Some(index) = refused.iter().position(|(_, error)| is_final(error)) {
+            return Err(refused.swap_remove(index).1);
+        }
+        for (batch, _) in refused {
+            self.append_piecewise(batch.into_proposals()).await?;
+            if self.is_stopped() {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether an event was refused and nothing more is to be recorded.
+    fn is_stopped(&self) -> bool {
+        self.on_conflict == OnConflict::SortOutUntilRefused && !self.refused.is_empty()
+    }
+
+    /// Appends in order, whatever is there, when nothing is under way: all at once if that goes, else each half by itself, down to
+    /// single events.
+    async fn append_piecewise(&mut self, proposals: Vec<Proposal>) -> Result<(), Error> {
+        let mut pieces: Vec<Range<usize>> = vec![0..proposals.len()];
+        while let Some(piece) = pieces.pop() {
+            match self.store.append(append_of(&proposals[piece.clone()])).await {
+                Ok(receipt) if receipt.duplicate => {
+                    self.count(piece.len(), &receipt);
+                    self.begin_again();
+                }
+                Ok(receipt) => {
+                    self.count(piece.len(), &receipt);
+                    for part in receipt.streams {
+                        self.know(part.stream, part.last_version);
+                    }
+                }
+                Err(error) if !is_refusal(&error) => return Err(error),
+                Err(_) if piece.len() > 1 => {
+                    let middle = piece.start + piece.len() / 2;
+                    pieces.push(middle..piece.end);
+                    pieces.push(piece.start..middle);
+                }
+                Err(error) => {
+                    self.begin_again();
+                    self.refused.push(Refusal { origin: proposals[piece.start].origin, error });
+                    if self.is_stopped() {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Goes on one append at a time, since not everything is new.
+    fn begin_again(&mut self) {
+        self.appends_at_once = 1;
+        self.forget();
+    }
+}
+
+/// How many appends may be under way at once.
+const APPENDS_AT_ONCE_MAX: usize = 512;
+
+/// How many streams are remembered: some 100 bytes each.
+const STREAMS_KNOWN_MAX: usize = 1_000_000;
+
+impl Batch {
+    fn into_proposals(self) -> Vec<Proposal> {
+        let events = self.streams.into_iter().flat_map(|part| part.events.into_iter().map(move |event| (part.stream.clone(), event)));
+        events.zip(self.origins).map(|((stream, event), origin)| Proposal { origin, stream, event }).collect()
+    }
+}
+
+/// One append of some of a batch's events, which may follow on anything.
+fn append_of(proposals: &[Proposal]) -> Append {
+    let mut append = Append::default();
+    for Proposal { stream, event, .. } in proposals {
+        match append.streams.last_mut().filter(|last| last.stream == *stream) {
+            Some(last) => last.events.push(event.clone()),
+            None => append = append.and_to(stream.clone(), ExpectedVersion::Any, [event.clone()]),
+        }
+    }
+    append
+}
+
+/// Whether the store refuses these events, and may take others.
+fn is_refusal(error: &Error) -> bool {
+    matches!(error, Error::Conflict(_) | Error::IdReused { .. })
+}
+
+fn size(event: &NewEvent) -> usize {
+    event.data.len() + event.metadata.len() + 64
+}
+
+#[cfg(test)]
+mod tests;

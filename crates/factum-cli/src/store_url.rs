@@ -1,0 +1,109 @@
+//! Stores by URL: what a command may expect of one before it opens it.
+
+use std::path::PathBuf;
+
+use factum::SharedStore;
+
+use crate::failure::Failure;
+
+/// Where the events are when nobody says otherwise.
+pub(crate) const DEFAULT: &str = "file:./factum-data";
+
+/// Opens a store for a command that only reads: beside whoever writes to it, and never making one.
+pub(crate) async fn open_to_read(url: &str) -> Result<SharedStore, Failure> {
+    refuse_memory(url)?;
+    let Some(file) = FileUrl::of(url) else { return Ok(factum::connect(url).await?) };
+    file.require()?;
+    Ok(factum::connect(&file.with_option("read_only=true")).await?)
+}
+
+/// Opens a store for a command that writes, making it if it is not there. The second value says whether it was made.
+pub(crate) async fn open_to_write(url: &str) -> Result<(SharedStore, bool), Failure> {
+    refuse_memory(url)?;
+    let made = FileUrl::of(url).is_some_and(|file| !file.path.exists());
+    Ok((factum::connect(url).await?, made))
+}
+
+/// Opens a store for a command that changes what is there, and so never makes one.
+pub(crate) async fn open_to_change(url: &str) -> Result<SharedStore, Failure> {
+    refuse_memory(url)?;
+    let Some(file) = FileUrl::of(url) else { return Ok(factum::connect(url).await?) };
+    file.require()?;
+    Ok(factum::connect(&file.with_option("create=false")).await?)
+}
+
+/// The directory of a store of the embedded engine, which must be there; `doing` is what only such a store can do.
+pub(crate) fn directory(url: &str, doing: &str) -> Result<PathBuf, Failure> {
+    let Some(file) = FileUrl::of(url) else {
+        return Err(Failure::usage(format!("{url} is not a directory of events, so there is nothing to {doing}; use --store file:PATH")));
+    };
+    file.require()?;
+    Ok(file.path)
+}
+
+/// `file:PATH?OPTIONS`, taken apart.
+struct FileUrl<'a> {
+    url: &'a str,
+    path: PathBuf,
+}
+
+impl<'a> FileUrl<'a> {
+    fn of(url: &'a str) -> Option<Self> {
+        let rest = url.strip_prefix("file:")?;
+        let path = rest.split_once('?').map_or(rest, |(path, _)| path);
+        let path = if path.starts_with("///") { &path[2..] } else { path };
+        Some(Self { url, path: PathBuf::from(path) })
+    }
+
+    fn require(&self) -> Result<(), Failure> {
+        if self.path.exists() {
+            return Ok(());
+        }
+        let path = self.path.display();
+        Err(Failure::could_not(format!(
+            "there is no store at {path}; append or import makes one, or name another with --store file:PATH or FACTUM_STORE"
+        )))
+    }
+
+    fn with_option(&self, option: &str) -> String {
+        let (name, _) = option.split_once('=').unwrap_or((option, ""));
+        let options = self.url.split_once('?').map_or("", |(_, options)| options);
+        if options.split('&').any(|given| given.split_once('=').map_or(given, |(given, _)| given) == name) {
+            return self.url.to_owned();
+        }
+        let separator = if self.url.contains('?') { '&' } else { '?' };
+        format!("{}{separator}{option}", self.url)
+    }
+}
+
+fn refuse_memory(url: &str) -> Result<(), Failure> {
+    if url.starts_with("memory:") {
+        return Err(Failure::usage(
+            "memory: is empty when a command starts and gone when it ends; use --store file:PATH, or `factum import --dry-run` to only check a file",
+        ));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_are_added_once() {
+        for (url, opened) in [
+            ("file:./x", "file:./x?read_only=true"),
+            ("file:x?create=false", "file:x?create=false&read_only=true"),
+            ("file:x?read_only=false", "file:x?read_only=false"),
+        ] {
+            assert_eq!(FileUrl::of(url).map(|file| file.with_option("read_only=true")).as_deref(), Some(opened));
+        }
+    }
+
+    #[test]
+    fn a_file_url_names_a_path() {
+        for (url, path) in [("file:./a/b", "./a/b"), ("file:///a/b", "/a/b"), ("file:/a?x=1", "/a")] {
+            assert_eq!(FileUrl::of(url).map(|file| file.path), Some(PathBuf::from(path)));
+        }
+    }
+}
