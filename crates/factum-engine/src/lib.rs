@@ -1,1 +1,37 @@
-//! The embedded log of Factum.
+//! The embedded log of Factum: synchronous, bytes in and out.
+//!
+//! It knows entries and keys, not events: an entry is some bytes at a position, found again under the keys that an [`Indexer`]
+//! names for it. One thread writes ([`Engine`]), in batches with one sync each; any number reads ([`Snapshot`]), without waiting for it.
+//! The log is the only truth; every other file can be deleted and is made again. The files are drawn in `docs/format.md`.
+
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "hashes and checksums are cut down on purpose; sizes from outside are checked where they come in"
+)]
+
+mod ahead;
+pub mod disk;
+mod engine;
+mod error;
+mod follower;
+mod frame;
+mod index;
+mod keeper;
+mod key;
+mod live;
+mod open;
+mod read;
+mod segment;
+mod shared;
+mod verify;
+mod writer;
+
+pub use engine::Engine;
+pub use error::{Error, Result};
+pub use follower::Follower;
+pub use frame::{Draft, Entry, RecordEntry, Terms};
+pub use key::{Key, KeyMaker, Kind};
+pub use read::{Snapshot, Take};
+pub use shared::{Indexer, Options};
+pub use verify::{Problem, Progress, Report, Salvaged, salvage, verify};
+pub use writer::{Decision, Failure, Pending, Proposal};

@@ -1,0 +1,101 @@
+//! Reading along: a log opened read-only, in a process that does not write it.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::disk::{Access, Disk};
+use crate::error::{Error, Result};
+use crate::key::KeyMaker;
+use crate::live::{self, Mark};
+use crate::open::{self, Mode, Replay, follow};
+use crate::read::Snapshot;
+use crate::segment::{FIRST_FRAME, Location, Segment, segment_path};
+use crate::shared::{Indexer, Options, Shared};
+
+/// A log opened to read, beside a process that writes it or without one. It changes nothing on disk.
+#[derive(Debug)]
+pub struct Follower {
+    disk: Arc<dyn Disk>,
+    directory: PathBuf,
+    options: Options,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    shared: Arc<Shared>,
+    /// When the newest part of the index takes more memory than this, the index files are looked at again, in bytes.
+    memtable_bytes_max: usize,
+}
+
+impl Follower {
+    /// Opens the log in `directory`.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] if there is none, [`Error::Corrupt`] if it is damaged, and what the disk says.
+    pub fn open(disk: Arc<dyn Disk>, directory: &Path, options: Options, indexer: Arc<dyn Indexer>) -> Result<Self> {
+        let shared = open::open(&disk, directory, Mode::Read, false, options, indexer)?.shared;
+        let memtable_bytes_max = next_limit(&shared, &options);
+        Ok(Self { disk, directory: directory.to_owned(), options, state: Mutex::new(State { shared, memtable_bytes_max }) })
+    }
+
+    /// The log as it is now, as far as it is durable.
+    ///
+    /// # Errors
+    /// As [`Follower::open`].
+    pub fn snapshot(&self) -> Result<Snapshot> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mark = live::read(&*self.disk, &self.directory).filter(|mark| mark.store == state.shared.store);
+        if let Some(mark) = mark {
+            self.catch_up(&mut state, mark)?;
+        }
+        Ok(state.shared.snapshot())
+    }
+
+    /// Makes keys for this log.
+    pub fn keys(&self) -> KeyMaker {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).shared.keys.clone()
+    }
+
+    /// Takes in what has become durable since the last time.
+    fn catch_up(&self, state: &mut State, mark: Mark) -> Result<()> {
+        let shared = &state.shared;
+        let mut end = shared.snapshot().end;
+        if mark.end <= end {
+            return Ok(());
+        }
+        let mut replay = Replay::go_on(shared);
+        loop {
+            let view = shared.view();
+            let active = view.segments.last().expect("a log has a segment");
+            if active.header.number == mark.end.segment() {
+                replay.take_range(active, end.offset(), mark.end.offset())?;
+                break;
+            }
+            let path = segment_path(&shared.paths.log, active.header.number + 1);
+            let next = Segment::open(&self.disk, &path, Access::Read, shared.segment_capacity())?;
+            follow(active, &next)?;
+            let complete = active.end();
+            replay.take_range(active, end.offset(), complete)?;
+            end = Location::new(next.header.number, FIRST_FRAME);
+            shared.change_view(|view| view.segments.push(Arc::new(next)));
+        }
+        let table = &shared.view().tables.active;
+        if table.last() != mark.last {
+            let what = format!("it is said to be durable up to position {}, and ends at {}", mark.last, table.last());
+            return Err(Error::corrupt(&shared.paths.log, None, what));
+        }
+        shared.publish(mark.last, mark.end);
+        if table.bytes() > state.memtable_bytes_max {
+            let indexer = Arc::clone(&shared.indexer);
+            state.shared = open::open(&self.disk, &self.directory, Mode::Read, false, self.options, indexer)?.shared;
+            state.memtable_bytes_max = next_limit(&state.shared, &self.options);
+        }
+        Ok(())
+    }
+}
+
+/// When to look at the index files again: not at once, if no one writes any.
+fn next_limit(shared: &Shared, options: &Options) -> usize {
+    (shared.view().tables.active.bytes() + options.memtable_bytes_max) * 2
+}

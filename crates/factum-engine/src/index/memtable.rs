@@ -1,0 +1,235 @@
+//! The newest part of the index, in memory: what the log says since the last run.
+//!
+//! One thread adds, any number read. What is added may not be durable yet; readers bound what they ask for.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::RwLock;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use smallvec::SmallVec;
+
+use super::postings::between;
+use super::run::{Found, cut};
+use crate::key::{Key, Kind};
+use crate::segment::Location;
+
+const SHARDS: usize = 16;
+/// What a key takes in memory besides its values, about.
+const KEY_BYTES: usize = 90;
+
+/// The newest part of the index.
+#[derive(Debug)]
+pub(crate) struct Memtable {
+    /// It covers the frames from here on, which hold the positions after `after`.
+    pub(crate) from: Location,
+    pub(crate) after: u64,
+    shards: [RwLock<Shard>; SHARDS],
+    /// Roughly what it takes in memory.
+    bytes: AtomicUsize,
+    /// Up to where it goes: the end of the last frame, its last position, and when it was recorded.
+    to: AtomicU64,
+    last: AtomicU64,
+    last_time: AtomicU64,
+    /// How many keys of record kinds it has, by the kind's low bits; to answer quickly that there are none.
+    record_kinds: [AtomicUsize; 128],
+}
+
+#[derive(Debug, Default)]
+struct Shard {
+    /// Of each key: how many values it had before, and the values, counted from `after`.
+    terms: HashMap<Key, (u64, SmallVec<[u32; 4]>), BuildHasherDefault<KeyHasher>>,
+    /// Of each record: its places, the newest last. Older ones stay until a newer one is durable.
+    records: HashMap<Key, SmallVec<[u64; 2]>, BuildHasherDefault<KeyHasher>>,
+}
+
+/// Keys are hashes already.
+#[derive(Debug, Default)]
+pub(crate) struct KeyHasher(u64);
+
+impl Hasher for KeyHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, _bytes: &[u8]) {
+        unreachable!("keys hash as one number");
+    }
+
+    fn write_u128(&mut self, key: u128) {
+        let product = u128::from((key >> 56) as u64 ^ key as u64) * 0x9e37_79b9_7f4a_7c15;
+        self.0 = (product >> 64) as u64 ^ product as u64;
+    }
+}
+
+impl Memtable {
+    pub(crate) fn new(from: Location, after: u64, last_time: u64) -> Self {
+        Self {
+            from,
+            after,
+            shards: Default::default(),
+            bytes: AtomicUsize::new(0),
+            to: AtomicU64::new(from.0),
+            last: AtomicU64::new(after),
+            last_time: AtomicU64::new(last_time),
+            record_kinds: std::array::from_fn(|_| AtomicUsize::new(0)),
+        }
+    }
+
+    fn shard(&self, key: Key) -> &RwLock<Shard> {
+        &self.shards[(key.spread() >> 40) as usize % SHARDS]
+    }
+
+    /// The end of the last frame noted.
+    pub(crate) fn to(&self) -> Location {
+        Location(self.to.load(Ordering::Acquire))
+    }
+
+    /// The last position noted.
+    pub(crate) fn last(&self) -> u64 {
+        self.last.load(Ordering::Acquire)
+    }
+
+    /// When the last frame noted was recorded.
+    pub(crate) fn last_time(&self) -> u64 {
+        self.last_time.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.to().0 == self.from.0
+    }
+
+    /// Roughly what it takes in memory.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Notes how far it goes now.
+    pub(crate) fn extend(&self, to: Location, last: u64, time: u64) {
+        self.to.store(to.0, Ordering::Release);
+        self.last.store(last, Ordering::Release);
+        self.last_time.store(time, Ordering::Release);
+    }
+
+    /// Adds a position under a key. `base` is asked how many values the key had before this table, if it is new here.
+    /// Returns the number of the new value, and whether the key is new here.
+    pub(crate) fn add<E>(&self, key: Key, position: u64, base: impl FnOnce() -> Result<u64, E>) -> Result<(u64, bool), E> {
+        let offset = u32::try_from(position - self.after).expect("a table is flushed long before 2^32 entries");
+        // Only one thread adds, so what is not here now will not come while `base` is being asked.
+        let known = self.shard(key).read().expect("no holder of this lock panics").terms.contains_key(&key);
+        let base = if known { 0 } else { base()? };
+        let mut shard = self.shard(key).write().expect("no holder of this lock panics");
+        let (base, values) = shard.terms.entry(key).or_insert_with(|| (base, SmallVec::new()));
+        // An entry can have one label twice.
+        if values.last() != Some(&offset) {
+            values.push(offset);
+        }
+        let bytes = if known { 4 } else { KEY_BYTES };
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        Ok((*base + values.len() as u64, !known))
+    }
+
+    /// Adds a record's newest place. Places up to `durable` need not be kept beside a newer one that is durable too.
+    pub(crate) fn add_record(&self, key: Key, location: Location, durable: Location) {
+        let mut shard = self.shard(key).write().expect("no holder of this lock panics");
+        let places = shard.records.entry(key).or_insert_with(|| {
+            self.bytes.fetch_add(KEY_BYTES, Ordering::Relaxed);
+            self.record_kinds[usize::from(key.kind().0 & 0x7f)].fetch_add(1, Ordering::Relaxed);
+            SmallVec::new()
+        });
+        if places.last().is_some_and(|last| *last <= durable.0) {
+            places.clear();
+        } else if places.len() > 1 {
+            let keep_from = places.iter().rposition(|place| *place <= durable.0).unwrap_or(0);
+            places.drain(..keep_from);
+        }
+        if places.last() != Some(&location.0) {
+            places.push(location.0);
+        }
+    }
+
+    /// Takes back everything after this position and place: it was never made durable.
+    pub(crate) fn take_back(&self, last: u64, to: Location, time: u64) {
+        for shard in &self.shards {
+            let mut shard = shard.write().expect("no holder of this lock panics");
+            let offset = u32::try_from(last - self.after).expect("it is in this table");
+            shard.terms.retain(|_, (_, values)| {
+                values.truncate(values.partition_point(|value| *value <= offset));
+                !values.is_empty()
+            });
+            shard.records.retain(|key, places| {
+                places.truncate(places.partition_point(|place| *place < to.0));
+                if places.is_empty() {
+                    self.record_kinds[usize::from(key.kind().0 & 0x7f)].fetch_sub(1, Ordering::Relaxed);
+                }
+                !places.is_empty()
+            });
+        }
+        self.extend(to, last, time);
+    }
+
+    pub(crate) fn find(&self, key: Key) -> Option<Found> {
+        let shard = self.shard(key).read().expect("no holder of this lock panics");
+        shard.terms.get(&key).map(|(base, values)| Found { base: *base, count: values.len() as u64 })
+    }
+
+    /// As [`find`](Self::find), of what is up to a position only.
+    pub(crate) fn find_up_to(&self, key: Key, last: u64) -> Option<Found> {
+        let shard = self.shard(key).read().expect("no holder of this lock panics");
+        let (base, values) = shard.terms.get(&key)?;
+        let count = values.partition_point(|value| u64::from(*value) + self.after <= last) as u64;
+        (count > 0).then_some(Found { base: *base, count })
+    }
+
+    /// The positions of `key` after `after` and up to `up_to`: the lowest `limit` if `lowest`, else the highest, rising.
+    pub(crate) fn values(&self, key: Key, after: u64, up_to: u64, lowest: bool, limit: usize) -> Vec<u64> {
+        let shard = self.shard(key).read().expect("no holder of this lock panics");
+        let Some((_, values)) = shard.terms.get(&key) else { return Vec::new() };
+        let start = values.partition_point(|value| u64::from(*value) + self.after <= after);
+        let end = values.partition_point(|value| u64::from(*value) + self.after <= up_to).max(start);
+        let (start, end) = if lowest { (start, end.min(start.saturating_add(limit))) } else { (start.max(end.saturating_sub(limit)), end) };
+        values[start..end].iter().map(|value| u64::from(*value) + self.after).collect()
+    }
+
+    /// `limit` positions of `key` from the one with this index here on.
+    pub(crate) fn values_from_index(&self, key: Key, index: u64, limit: usize) -> Vec<u64> {
+        let shard = self.shard(key).read().expect("no holder of this lock panics");
+        let Some((_, values)) = shard.terms.get(&key) else { return Vec::new() };
+        let start = usize::try_from(index).unwrap_or(usize::MAX).min(values.len());
+        values[start..].iter().take(limit).map(|value| u64::from(*value) + self.after).collect()
+    }
+
+    /// The places of a record up to `up_to`, the newest `limit`, rising.
+    pub(crate) fn record_places(&self, key: Key, up_to: u64, limit: usize) -> Vec<u64> {
+        let shard = self.shard(key).read().expect("no holder of this lock panics");
+        shard.records.get(&key).map(|places| cut(between(places, 0, up_to), false, limit).to_vec()).unwrap_or_default()
+    }
+
+    /// Whether it has any record of this kind.
+    pub(crate) fn has_records(&self, kind: Kind) -> bool {
+        self.record_kinds[usize::from(kind.0 & 0x7f)].load(Ordering::Relaxed) > 0
+    }
+
+    /// All keys in order, with what was before them and their values. Nothing may be added meanwhile.
+    pub(crate) fn for_each_sorted<E>(&self, mut visit: impl FnMut(Key, u64, &[u64]) -> Result<(), E>) -> Result<(), E> {
+        let shards: Vec<_> = self.shards.iter().map(|shard| shard.read().expect("no holder of this lock panics")).collect();
+        let mut keys: Vec<(Key, usize)> = Vec::new();
+        for (index, shard) in shards.iter().enumerate() {
+            keys.extend(shard.terms.keys().chain(shard.records.keys()).map(|key| (*key, index)));
+        }
+        keys.sort_unstable();
+        let mut widened = Vec::new();
+        for (key, index) in keys {
+            if key.kind().is_record() {
+                let newest = shards[index].records[&key].last().copied();
+                visit(key, 0, newest.as_slice())?;
+                continue;
+            }
+            let (base, values) = &shards[index].terms[&key];
+            widened.clear();
+            widened.extend(values.iter().map(|value| u64::from(*value) + self.after));
+            visit(key, *base, &widened)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,188 @@
+//! The index: under each key the positions of the entries that have it, rising; the place of each record.
+//!
+//! One structure for streams, categories, types, tags and ids. The newest part is in memory ([`memtable`]), the rest in immutable
+//! sorted files ([`run`]); each covers a range of the log, and together they cover all of it, in order. Nothing here is truth: it can be
+//! deleted, and is made again from the log.
+
+pub(crate) mod block;
+pub(crate) mod filter;
+pub(crate) mod memtable;
+pub(crate) mod merge;
+pub(crate) mod postings;
+pub(crate) mod run;
+pub(crate) mod run_writer;
+
+use std::sync::Arc;
+
+use crate::error::Result;
+use crate::key::{Key, Kind};
+use memtable::Memtable;
+use run::{Found, Run};
+
+/// The index as it is at one moment; the tables are in the order of the log.
+#[derive(Clone, Debug)]
+pub(crate) struct Tables {
+    pub(crate) runs: Vec<Arc<Run>>,
+    /// Full, and on their way to becoming runs.
+    pub(crate) frozen: Vec<Arc<Memtable>>,
+    pub(crate) active: Arc<Memtable>,
+}
+
+/// One part of the index.
+#[derive(Clone, Copy, Debug)]
+enum Table<'t> {
+    Run(&'t Run),
+    Memory(&'t Memtable),
+}
+
+impl Table<'_> {
+    fn find(self, key: Key, up_to: u64) -> Result<Option<Found>> {
+        match self {
+            Self::Run(run) => run.find(key),
+            Self::Memory(table) if up_to >= table.last() => Ok(table.find(key)),
+            Self::Memory(table) => Ok(table.find_up_to(key, up_to)),
+        }
+    }
+
+    fn values(self, key: Key, (after, up_to): (u64, u64), lowest: bool, limit: usize) -> Result<Vec<u64>> {
+        match self {
+            Self::Run(run) => run.values(key, after, up_to, lowest, limit),
+            Self::Memory(table) => Ok(table.values(key, after, up_to, lowest, limit)),
+        }
+    }
+
+    fn values_from_index(self, key: Key, index: u64, limit: usize) -> Result<Vec<u64>> {
+        match self {
+            Self::Run(run) => run.values_from_index(key, index, limit),
+            Self::Memory(table) => Ok(table.values_from_index(key, index, limit)),
+        }
+    }
+
+    /// The positions after which, and up to which, it goes.
+    fn positions(self) -> (u64, u64) {
+        match self {
+            Self::Run(run) => (run.header.after, run.header.last),
+            Self::Memory(table) => (table.after, table.last()),
+        }
+    }
+}
+
+impl Tables {
+    /// All tables, the newest first.
+    fn newest_first(&self) -> impl Iterator<Item = Table<'_>> {
+        let memory = std::iter::once(&self.active).chain(self.frozen.iter().rev()).map(|table| Table::Memory(table));
+        memory.chain(self.runs.iter().rev().map(|run| Table::Run(run)))
+    }
+
+    fn oldest_first(&self) -> impl Iterator<Item = Table<'_>> {
+        let memory = self.frozen.iter().chain(std::iter::once(&self.active)).map(|table| Table::Memory(table));
+        self.runs.iter().map(|run| Table::Run(run)).chain(memory)
+    }
+
+    /// How many values a sequence's key has, up to a position.
+    pub(crate) fn count(&self, key: Key, up_to: u64) -> Result<u64> {
+        for table in self.newest_first() {
+            if let Some(found) = table.find(key, up_to)? {
+                return Ok(found.base + found.count);
+            }
+        }
+        Ok(0)
+    }
+
+    /// As [`count`](Self::count), in the tables before the active one.
+    pub(crate) fn count_before_active(&self, key: Key) -> Result<u64> {
+        for table in self.newest_first().skip(1) {
+            if let Some(found) = table.find(key, u64::MAX)? {
+                return Ok(found.base + found.count);
+            }
+        }
+        Ok(0)
+    }
+
+    /// Whether a key has any value, in the tables before the active one.
+    pub(crate) fn is_known_before_active(&self, key: Key) -> Result<bool> {
+        for table in self.newest_first().skip(1) {
+            if table.find(key, u64::MAX)?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// How many values a key has in all tables, up to a position; for keys that are not of sequences.
+    pub(crate) fn total(&self, key: Key, up_to: u64) -> Result<u64> {
+        let mut total = 0;
+        for table in self.oldest_first() {
+            total += table.find(key, up_to)?.map_or(0, |found| found.count);
+        }
+        Ok(total)
+    }
+
+    /// The positions of `key` after `after` and up to `up_to`: the lowest `limit` if `lowest`, else the highest, rising.
+    pub(crate) fn values(&self, key: Key, (after, up_to): (u64, u64), lowest: bool, limit: usize) -> Result<Vec<u64>> {
+        let reaches = |table: &Table<'_>| {
+            let (from, to) = table.positions();
+            to > after && from < up_to
+        };
+        let mut values: Vec<u64> = Vec::new();
+        if lowest {
+            for table in self.oldest_first().filter(reaches) {
+                values.append(&mut table.values(key, (after, up_to), true, limit - values.len())?);
+                if values.len() >= limit {
+                    break;
+                }
+            }
+        } else {
+            let mut parts = Vec::new();
+            let mut have = 0;
+            for table in self.newest_first().filter(reaches) {
+                let part = table.values(key, (after, up_to), false, limit - have)?;
+                have += part.len();
+                parts.push(part);
+                if have >= limit {
+                    break;
+                }
+            }
+            values.extend(parts.into_iter().rev().flatten());
+        }
+        Ok(values)
+    }
+
+    /// The positions of a sequence's entries from number `from` to number `to`, rising, of those up to a position.
+    pub(crate) fn numbered(&self, key: Key, from: u64, to: u64, up_to: u64) -> Result<Vec<u64>> {
+        let mut parts = Vec::new();
+        for table in self.newest_first() {
+            let Some(found) = table.find(key, up_to)? else { continue };
+            let last = to.min(found.base + found.count);
+            let first = from.max(found.base + 1);
+            if first <= last {
+                let limit = usize::try_from(last - first + 1).unwrap_or(usize::MAX);
+                parts.push(table.values_from_index(key, first - found.base - 1, limit)?);
+            }
+            if found.base < from {
+                break;
+            }
+        }
+        Ok(parts.into_iter().rev().flatten().collect())
+    }
+
+    /// The places of a record up to `up_to`: only the newest counts.
+    pub(crate) fn newest_record(&self, key: Key, up_to: u64) -> Result<Option<u64>> {
+        for table in self.newest_first() {
+            let places = match table {
+                Table::Run(run) => run.values(key, 0, u64::MAX, false, 1)?,
+                Table::Memory(table) => table.record_places(key, up_to, 1),
+            };
+            if let Some(place) = places.last() {
+                return Ok(Some(*place));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether there is any record of this kind.
+    pub(crate) fn has_records(&self, kind: Kind) -> bool {
+        self.runs.iter().any(|run| run.keys(kind) > 0)
+            || self.frozen.iter().chain(std::iter::once(&self.active)).any(|table| table.has_records(kind))
+    }
+}

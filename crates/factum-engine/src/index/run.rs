@@ -1,0 +1,388 @@
+//! Runs: the index files. A run is sorted and never changes; it covers the frames between two places of the log.
+//!
+//! A search reads a filter block, and if that says "perhaps", one block per level of a tree of keys. Nothing is kept in memory but
+//! which blocks have been checked against their checksums.
+
+use std::borrow::Cow;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::block::{self, BLOCK_BYTES, BlockKind, Leaf, LeafEntry, Values};
+use super::filter::{self, FILTER_BLOCK_BYTES, Section};
+use super::postings::{between, take_rising};
+use crate::disk::{Access, Disk, DiskFile};
+use crate::error::{Error, Result};
+use crate::frame::{u32_at, u64_at};
+use crate::key::{Key, Kind};
+use crate::segment::Location;
+
+pub(crate) const FORMAT: u32 = 1;
+const MAGIC: [u8; 8] = *b"FACTUMIX";
+const SECTION_BYTES: usize = 32;
+const SECTIONS_AT: usize = 128;
+pub(crate) const SECTIONS_MAX: usize = (BLOCK_BYTES - SECTIONS_AT) / SECTION_BYTES;
+
+/// What a run says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RunHeader {
+    pub(crate) store: [u8; 16],
+    /// It covers the frames from here on,
+    pub(crate) from: Location,
+    /// up to here, exclusive,
+    pub(crate) to: Location,
+    /// which hold the positions after this one
+    pub(crate) after: u64,
+    /// up to and with this one.
+    pub(crate) last: u64,
+    /// When the last frame that it covers was recorded.
+    pub(crate) last_time: u64,
+    /// The block at which a search begins, and how many levels of inner blocks there are.
+    pub(crate) root: u32,
+    pub(crate) levels: u32,
+    /// The first block behind leaves and postings.
+    pub(crate) inner_from: u32,
+    /// Where the filter begins, in bytes.
+    pub(crate) filter_at: u64,
+    /// The file's size in bytes.
+    pub(crate) bytes: u64,
+    pub(crate) sections: Vec<Section>,
+}
+
+impl RunHeader {
+    pub(crate) fn to_block(&self) -> Vec<u8> {
+        let mut bytes = vec![0; BLOCK_BYTES];
+        bytes[0..8].copy_from_slice(&MAGIC);
+        bytes[8..12].copy_from_slice(&FORMAT.to_le_bytes());
+        bytes[16..32].copy_from_slice(&self.store);
+        let numbers = [self.from.0, self.to.0, self.after, self.last, self.last_time, self.filter_at, self.bytes];
+        for (index, number) in numbers.into_iter().enumerate() {
+            bytes[32 + index * 8..40 + index * 8].copy_from_slice(&number.to_le_bytes());
+        }
+        let counts = [self.root, self.levels, self.inner_from, u32::try_from(self.sections.len()).expect("few kinds")];
+        for (index, number) in counts.into_iter().enumerate() {
+            bytes[96 + index * 4..100 + index * 4].copy_from_slice(&number.to_le_bytes());
+        }
+        for (index, section) in self.sections.iter().enumerate() {
+            let at = SECTIONS_AT + index * SECTION_BYTES;
+            for (field, number) in [section.kind.0.into(), section.first, section.blocks, section.keys].into_iter().enumerate() {
+                bytes[at + field * 8..at + 8 + field * 8].copy_from_slice(&u64::to_le_bytes(number));
+            }
+        }
+        let checksum = crc32c::crc32c(&bytes);
+        bytes[12..16].copy_from_slice(&checksum.to_le_bytes());
+        bytes
+    }
+
+    pub(crate) fn read(file: &Path, bytes: &[u8]) -> Result<Self> {
+        if bytes.len() != BLOCK_BYTES || bytes[0..8] != MAGIC {
+            return Err(Error::corrupt(file, 0, "this is not an index file"));
+        }
+        let found = u32_at(bytes, 8).unwrap_or(0);
+        if found > FORMAT {
+            return Err(Error::FutureFormat { file: file.to_owned(), found, known: FORMAT });
+        }
+        let mut unsigned = bytes.to_vec();
+        unsigned[12..16].fill(0);
+        if u32_at(bytes, 12) != Some(crc32c::crc32c(&unsigned)) {
+            return Err(Error::corrupt(file, 0, "the index file's header does not match its checksum"));
+        }
+        let number = |index: usize| u64_at(bytes, 32 + index * 8).unwrap_or(0);
+        let count = |index: usize| u32_at(bytes, 96 + index * 4).unwrap_or(0);
+        let section = |index: usize| {
+            let field = |field: usize| u64_at(bytes, SECTIONS_AT + index * SECTION_BYTES + field * 8).unwrap_or(0);
+            Section { kind: Kind(field(0) as u8), first: field(1), blocks: field(2), keys: field(3) }
+        };
+        Ok(Self {
+            store: bytes[16..32].try_into().expect("sixteen bytes"),
+            from: Location(number(0)),
+            to: Location(number(1)),
+            after: number(2),
+            last: number(3),
+            last_time: number(4),
+            filter_at: number(5),
+            bytes: number(6),
+            root: count(0),
+            levels: count(1),
+            inner_from: count(2),
+            sections: (0..(count(3) as usize).min(SECTIONS_MAX)).map(section).collect(),
+        })
+    }
+
+    /// What the values of keys of this kind are counted from in this run.
+    pub(crate) fn origin(&self, kind: Kind) -> u64 {
+        if kind.is_record() { self.from.0 } else { self.after }
+    }
+}
+
+/// An open run.
+#[derive(Debug)]
+pub(crate) struct Run {
+    pub(crate) path: PathBuf,
+    pub(crate) header: RunHeader,
+    file: Arc<dyn DiskFile>,
+    /// One bit per block: whether its checksum has been checked since the run was opened.
+    checked: Vec<AtomicU64>,
+}
+
+/// A key's part of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Found {
+    /// How many values the key had before this run.
+    pub(crate) base: u64,
+    /// How many it has in this run.
+    pub(crate) count: u64,
+}
+
+impl Run {
+    pub(crate) fn open(disk: &dyn Disk, path: &Path) -> Result<Self> {
+        let file = disk.open(path, Access::Read, 0).map_err(Error::io("can't open", path))?;
+        let mut block = vec![0; BLOCK_BYTES];
+        let read = file.read(0, &mut block).map_err(Error::io("can't read", path))?;
+        let header = RunHeader::read(path, &block[..read])?;
+        if file.size().map_err(Error::io("can't read", path))? != header.bytes {
+            return Err(Error::corrupt(path, None, "the index file is not as long as it was"));
+        }
+        let checked = (0..=header.bytes / BLOCK_BYTES as u64 / 64).map(|_| AtomicU64::new(0)).collect();
+        Ok(Self { path: path.to_owned(), header, file, checked })
+    }
+
+    /// How many keys of a kind it has.
+    pub(crate) fn keys(&self, kind: Kind) -> u64 {
+        self.section(kind).map_or(0, |section| section.keys)
+    }
+
+    fn section(&self, kind: Kind) -> Option<&Section> {
+        self.header.sections.iter().find(|section| section.kind == kind && section.blocks > 0)
+    }
+
+    /// How many values `key` has here and before; `None` if it has none here.
+    pub(crate) fn find(&self, key: Key) -> Result<Option<Found>> {
+        self.with_entry(key, |entry| Ok(Found { base: entry.base, count: entry.count }))
+    }
+
+    /// The values of `key` that are after `after` and up to `up_to`: the lowest `limit` of them if `lowest`, else the highest, rising.
+    pub(crate) fn values(&self, key: Key, after: u64, up_to: u64, lowest: bool, limit: usize) -> Result<Vec<u64>> {
+        let found = self.with_entry(key, |entry| match entry.values {
+            Values::Inline(bytes) => {
+                let values = self.inline(key, entry.count, bytes)?;
+                Ok(cut(between(&values, after, up_to), lowest, limit).to_vec())
+            }
+            Values::Blocks { first_block, blocks, .. } => self.values_in_blocks(first_block, blocks, (after, up_to), lowest, limit),
+        })?;
+        Ok(found.unwrap_or_default())
+    }
+
+    /// `limit` values of `key` from the one with this index in the run on.
+    pub(crate) fn values_from_index(&self, key: Key, index: u64, limit: usize) -> Result<Vec<u64>> {
+        let start = usize::try_from(index).unwrap_or(usize::MAX);
+        let found = self.with_entry(key, |entry| match entry.values {
+            Values::Inline(bytes) => {
+                let values = self.inline(key, entry.count, bytes)?;
+                Ok(values.into_iter().skip(start).take(limit).collect())
+            }
+            Values::Blocks { first_block, blocks, .. } => {
+                let begin = self.last_block_at_or_before(first_block, blocks, |(first_index, _)| first_index <= index)?;
+                let mut values = Vec::new();
+                let mut skip = None;
+                for block in begin..first_block + blocks {
+                    let bytes = self.block(block)?;
+                    if skip.is_none() {
+                        let (first_index, _) = block::posting_first(&bytes).ok_or_else(|| self.nonsense(block))?;
+                        skip = Some(usize::try_from(index.saturating_sub(first_index)).unwrap_or(usize::MAX));
+                    }
+                    block::posting_values(&bytes, &mut values).ok_or_else(|| self.nonsense(block))?;
+                    if values.len().saturating_sub(skip.unwrap_or(0)) >= limit {
+                        break;
+                    }
+                }
+                Ok(values.into_iter().skip(skip.unwrap_or(0)).take(limit).collect())
+            }
+        })?;
+        Ok(found.unwrap_or_default())
+    }
+
+    /// Calls `visit` with each key in order, what is known of it, and its values.
+    pub(crate) fn for_each(&self, mut visit: impl FnMut(Key, Found, &mut dyn Iterator<Item = Result<u64>>) -> Result<()>) -> Result<()> {
+        let mut cursor = RunCursor::new(self)?;
+        while let Some((key, found)) = cursor.head {
+            visit(key, found, &mut cursor.values())?;
+            cursor.advance()?;
+        }
+        Ok(())
+    }
+
+    fn with_entry<T>(&self, key: Key, use_entry: impl FnOnce(LeafEntry<'_>) -> Result<T>) -> Result<Option<T>> {
+        let Some(section) = self.section(key.kind()) else { return Ok(None) };
+        let number = section.block_of(key);
+        let at = self.header.filter_at + number * FILTER_BLOCK_BYTES as u64;
+        let filter = self.file.view(at, FILTER_BLOCK_BYTES).map_err(Error::io("can't read", &self.path))?;
+        if !filter::may_have(&filter, number, key).map_err(|what| Error::corrupt(&self.path, at, what))? {
+            return Ok(None);
+        }
+        let mut number = self.header.root;
+        for _ in 0..self.header.levels {
+            let block = self.block(number)?;
+            number = block::inner_find(&block, key).ok_or_else(|| self.nonsense(number))?;
+        }
+        let block = self.block(number)?;
+        if block::kind_of(&block) != Some(BlockKind::Leaf) {
+            return Err(self.nonsense(number));
+        }
+        let leaf = Leaf::new(&block).ok_or_else(|| self.nonsense(number))?;
+        let entry = leaf.find(key).map_err(|what| Error::corrupt(&self.path, u64::from(number) * BLOCK_BYTES as u64, what))?;
+        entry.map(use_entry).transpose()
+    }
+
+    fn inline(&self, key: Key, count: u64, mut bytes: &[u8]) -> Result<Vec<u64>> {
+        let count = usize::try_from(count).unwrap_or(usize::MAX);
+        let mut values = Vec::with_capacity(count.min(bytes.len()));
+        take_rising(&mut bytes, self.header.origin(key.kind()), count, &mut values)
+            .ok_or_else(|| Error::corrupt(&self.path, None, "a list of the index makes no sense"))?;
+        Ok(values)
+    }
+
+    fn values_in_blocks(&self, first: u32, blocks: u32, (after, up_to): (u64, u64), lowest: bool, limit: usize) -> Result<Vec<u64>> {
+        let mut values = Vec::new();
+        if lowest {
+            let begin = self.last_block_at_or_before(first, blocks, |(_, value)| value <= after.saturating_add(1))?;
+            for number in begin..first + blocks {
+                let mut part = Vec::new();
+                block::posting_values(&self.block(number)?, &mut part).ok_or_else(|| self.nonsense(number))?;
+                values.extend_from_slice(between(&part, after, up_to));
+                if values.len() >= limit || part.last().is_none_or(|last| *last >= up_to) {
+                    break;
+                }
+            }
+            values.truncate(limit);
+            return Ok(values);
+        }
+        let end = self.last_block_at_or_before(first, blocks, |(_, value)| value <= up_to)?;
+        let mut parts = Vec::new();
+        let mut have = 0;
+        for number in (first..=end).rev() {
+            let mut part = Vec::new();
+            block::posting_values(&self.block(number)?, &mut part).ok_or_else(|| self.nonsense(number))?;
+            let wanted = between(&part, after, up_to).to_vec();
+            have += wanted.len();
+            parts.push(wanted);
+            if have >= limit || part.first().is_none_or(|first| *first <= after) {
+                break;
+            }
+        }
+        values.extend(parts.into_iter().rev().flatten());
+        Ok(values.split_off(values.len().saturating_sub(limit)))
+    }
+
+    /// The last of a list's blocks for whose first index and value `holds` is true; the first one if there is none.
+    fn last_block_at_or_before(&self, first: u32, blocks: u32, holds: impl Fn((u64, u64)) -> bool) -> Result<u32> {
+        let (mut low, mut high) = (first, first + blocks);
+        while low + 1 < high {
+            let middle = low.midpoint(high);
+            let head = block::posting_first(&self.block(middle)?).ok_or_else(|| self.nonsense(middle))?;
+            if holds(head) { low = middle } else { high = middle }
+        }
+        Ok(low)
+    }
+
+    fn block(&self, number: u32) -> Result<Cow<'_, [u8]>> {
+        let at = u64::from(number) * BLOCK_BYTES as u64;
+        if at + BLOCK_BYTES as u64 > self.header.filter_at {
+            return Err(self.nonsense(number));
+        }
+        let bytes = self.file.view(at, BLOCK_BYTES).map_err(Error::io("can't read", &self.path))?;
+        let (word, bit) = (&self.checked[number as usize / 64], 1u64 << (number % 64));
+        if word.load(Ordering::Relaxed) & bit == 0 {
+            if !block::is_whole(&bytes, number) {
+                return Err(Error::corrupt(&self.path, at, "an index block's checksum does not match"));
+            }
+            word.fetch_or(bit, Ordering::Relaxed);
+        }
+        Ok(bytes)
+    }
+
+    fn nonsense(&self, number: u32) -> Error {
+        Error::corrupt(&self.path, u64::from(number) * BLOCK_BYTES as u64, "an index block makes no sense")
+    }
+}
+
+/// The lowest or highest `limit` of some values.
+pub(crate) fn cut(values: &[u64], lowest: bool, limit: usize) -> &[u64] {
+    let count = values.len().min(limit);
+    if lowest { &values[..count] } else { &values[values.len() - count..] }
+}
+
+/// Walks a run in the order of its keys, block by block.
+#[derive(Debug)]
+pub(crate) struct RunCursor<'r> {
+    run: &'r Run,
+    next_block: u32,
+    leaf: Vec<(Key, Found, Place)>,
+    at: usize,
+    /// The key at hand, `None` at the end.
+    pub(crate) head: Option<(Key, Found)>,
+}
+
+#[derive(Debug)]
+enum Place {
+    Here(Vec<u64>),
+    Blocks(u32, u32),
+}
+
+impl<'r> RunCursor<'r> {
+    pub(crate) fn new(run: &'r Run) -> Result<Self> {
+        let mut cursor = Self { run, next_block: 1, leaf: Vec::new(), at: 0, head: None };
+        cursor.load()?;
+        Ok(cursor)
+    }
+
+    pub(crate) fn advance(&mut self) -> Result<()> {
+        self.at += 1;
+        self.load()
+    }
+
+    /// The values of the key at hand, rising.
+    pub(crate) fn values(&self) -> Box<dyn Iterator<Item = Result<u64>> + '_> {
+        match self.leaf.get(self.at).map(|(_, _, place)| place) {
+            None => Box::new(std::iter::empty()),
+            Some(Place::Here(values)) => Box::new(values.iter().copied().map(Ok)),
+            Some(Place::Blocks(first, blocks)) => Box::new((*first..first + blocks).flat_map(|number| {
+                let mut values = Vec::new();
+                let read = self
+                    .run
+                    .block(number)
+                    .and_then(|bytes| block::posting_values(&bytes, &mut values).ok_or_else(|| self.run.nonsense(number)));
+                let error = read.err().map(Err);
+                values.into_iter().map(Ok).chain(error)
+            })),
+        }
+    }
+
+    fn load(&mut self) -> Result<()> {
+        while self.at >= self.leaf.len() && self.next_block < self.run.header.inner_from {
+            let number = self.next_block;
+            self.next_block += 1;
+            let bytes = self.run.block(number)?;
+            if block::kind_of(&bytes) != Some(BlockKind::Leaf) {
+                continue;
+            }
+            let entries = Leaf::entries(&bytes).ok_or_else(|| self.run.nonsense(number))?;
+            self.leaf.clear();
+            self.at = 0;
+            for entry in entries {
+                let place = match entry.values {
+                    Values::Inline(values) => Place::Here(self.run.inline(entry.key, entry.count, values)?),
+                    Values::Blocks { first_block, blocks, .. } => {
+                        if first_block.checked_add(blocks).is_none_or(|end| end > self.run.header.inner_from) {
+                            return Err(self.run.nonsense(number));
+                        }
+                        Place::Blocks(first_block, blocks)
+                    }
+                };
+                self.leaf.push((entry.key, Found { base: entry.base, count: entry.count }, place));
+            }
+        }
+        self.head = self.leaf.get(self.at).map(|(key, found, _)| (*key, *found));
+        Ok(())
+    }
+}

@@ -1,0 +1,402 @@
+//! Opening a log: which files there are, where it ends, what a crash left behind, and what the index does not know yet.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::disk::{Access, Disk};
+use crate::error::{Error, Result};
+use crate::frame::{Frame, damaged};
+use crate::index::memtable::Memtable;
+use crate::index::run::Run;
+use crate::index::{Tables, merge};
+use crate::key::KeyMaker;
+use crate::live::{self, Mark};
+use crate::read::View;
+use crate::segment::{FIRST_FRAME, Location, Scan, Segment, SegmentHeader, Step, segment_path};
+use crate::shared::{Indexer, Options, Paths, Published, Shared};
+use crate::writer::index_entry;
+
+/// How a log is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// To write: repairs a torn tail, removes what is superfluous, makes what is missing.
+    Write,
+    /// To read beside a writer: changes nothing.
+    Read,
+}
+
+/// A log that has been opened.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub(crate) shared: Arc<Shared>,
+    /// When its last frame was recorded.
+    pub(crate) time: u64,
+}
+
+/// Opens the log in a directory; makes one if there is none and `create` says so.
+pub(crate) fn open(
+    disk: &Arc<dyn Disk>,
+    root: &Path,
+    mode: Mode,
+    create: bool,
+    options: Options,
+    indexer: Arc<dyn Indexer>,
+) -> Result<Opened> {
+    let paths = Paths::new(root);
+    // Beside a writer only what it has marked as durable may be shown. Without one, what is there stays as it is while we look.
+    let locked_out = match mode {
+        Mode::Write => None,
+        Mode::Read => disk.lock_out(&paths.lock()).map_err(Error::io("can't look at", &paths.lock()))?,
+    };
+    let beside_writer = mode == Mode::Read && locked_out.is_none();
+    // Read before the files are listed, so that it speaks of no file that is not on the list.
+    let mark = live::read(&**disk, root);
+    let capacity = options.segment_bytes_max.max(crate::frame::FRAME_BYTES_MAX as u64) + (1 << 20);
+    let segments = match open_segments(disk, &paths, mode, capacity)? {
+        segments if !segments.is_empty() => segments,
+        _ if mode == Mode::Write && create => vec![Arc::new(begin(disk, &paths, capacity)?)],
+        _ => return Err(Error::Missing { path: root.to_owned() }),
+    };
+    let store = segments[0].header.store;
+    if mode == Mode::Write {
+        disk.create_directory(&paths.index).map_err(Error::io("can't make", &paths.index))?;
+    }
+    let runs = match open_runs(disk, &paths.index, store, mode) {
+        // A writer merged runs just as we looked at them: look again.
+        Err(error) if beside_writer && error.is_missing_file() => open_runs(disk, &paths.index, store, mode)?,
+        opened => opened?,
+    };
+    let (replay_from, after, time) =
+        runs.last().map_or((Location::new(1, FIRST_FRAME), 0, 0), |run| (run.header.to, run.header.last, run.header.last_time));
+    let table = Arc::new(Memtable::new(replay_from, after, time));
+    let view = View { segments, tables: Tables { runs, frozen: Vec::new(), active: table } };
+    let published = Published { view: Arc::new(view), last: after, end: replay_from };
+    let shared = Arc::new(Shared {
+        disk: Arc::clone(disk),
+        paths,
+        store,
+        keys: KeyMaker::new(store),
+        options,
+        indexer,
+        published: std::sync::RwLock::new(published),
+        closing: std::sync::atomic::AtomicBool::new(false),
+    });
+    let mark = mark.filter(|mark| mark.store == store);
+    let time = Replay::new(&shared, mode, beside_writer).run(mark)?;
+    Ok(Opened { shared, time })
+}
+
+/// Makes a log's first segment.
+fn begin(disk: &Arc<dyn Disk>, paths: &Paths, capacity: u64) -> Result<Segment> {
+    if disk.list(&paths.index).is_ok_and(|files| files.iter().any(|(name, _)| name.ends_with(".run"))) {
+        return Err(Error::corrupt(&paths.log, None, "the log's files are missing, while its index is still there"));
+    }
+    for directory in [&paths.root, &paths.log] {
+        disk.create_directory(directory).map_err(Error::io("can't make", directory))?;
+    }
+    if let Some(parent) = paths.root.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        disk.sync_directory(parent).map_err(Error::io("can't sync", parent))?;
+    }
+    disk.sync_directory(&paths.root).map_err(Error::io("can't sync", &paths.root))?;
+    let mut seed = [0; 4];
+    seed.copy_from_slice(&disk.random()[..4]);
+    let seed = u32::from_le_bytes(seed);
+    let header = SegmentHeader { store: disk.random(), number: 1, seed, first_position: 1, previous_end: 0 };
+    Segment::create(disk, &paths.log, header, capacity)
+}
+
+/// Opens all segments. They must be whole in number and fit together; how the last one ends is seen later.
+pub(crate) fn open_segments(disk: &Arc<dyn Disk>, paths: &Paths, mode: Mode, capacity: u64) -> Result<Vec<Arc<Segment>>> {
+    let files = match disk.list(&paths.log) {
+        Ok(files) => files,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(Error::io("can't list", &paths.log)(error)),
+    };
+    let mut numbers: Vec<u32> = files.iter().filter_map(|(name, _)| name.strip_suffix(".seg")?.parse().ok()).collect();
+    numbers.sort_unstable();
+    if mode == Mode::Write {
+        for (name, _) in files.iter().filter(|(name, _)| name.ends_with(".new")) {
+            let path = paths.log.join(name);
+            disk.remove(&path).map_err(Error::io("can't remove", &path))?;
+        }
+    }
+    let mut segments: Vec<Arc<Segment>> = Vec::with_capacity(numbers.len());
+    for (index, number) in numbers.iter().enumerate() {
+        let path = segment_path(&paths.log, *number);
+        if *number as usize != index + 1 {
+            let missing = segment_path(&paths.log, u32::try_from(index).unwrap_or(u32::MAX).saturating_add(1));
+            return Err(Error::corrupt(&missing, None, "a segment of the log is missing"));
+        }
+        let access = if mode == Mode::Write && index + 1 == numbers.len() { Access::Write } else { Access::Read };
+        // Only the last segment grows.
+        let bytes_max = if index + 1 == numbers.len() { capacity } else { 0 };
+        let segment = Segment::open(disk, &path, access, bytes_max)?;
+        if segment.header.number != *number {
+            return Err(Error::corrupt(&path, 0, format!("this is segment {}, not {number}", segment.header.number)));
+        }
+        if let Some(previous) = segments.last() {
+            follow(previous, &segment)?;
+        }
+        segments.push(Arc::new(segment));
+    }
+    Ok(segments)
+}
+
+/// Checks that a segment goes on where the one before it ends, and says so to that one.
+pub(crate) fn follow(previous: &Segment, next: &Segment) -> Result<()> {
+    if next.header.store != previous.header.store {
+        return Err(Error::corrupt(&next.path, 0, "the segment belongs to another store"));
+    }
+    if next.header.first_position < previous.header.first_position {
+        return Err(Error::corrupt(&next.path, 0, "the segment does not follow the one before it"));
+    }
+    let bytes = previous.file.size().map_err(previous.io("can't read"))?;
+    if bytes < next.header.previous_end {
+        let missing = next.header.previous_end - bytes;
+        return Err(Error::corrupt(&previous.path, bytes, format!("the last {missing} bytes of the segment are missing")));
+    }
+    previous.set_end(next.header.previous_end);
+    Ok(())
+}
+
+/// Opens the runs that cover the log from its beginning without a gap. Others are superfluous or useless: what they cover is indexed anew.
+fn open_runs(disk: &Arc<dyn Disk>, directory: &Path, store: [u8; 16], mode: Mode) -> Result<Vec<Arc<Run>>> {
+    let files = match disk.list(directory) {
+        Ok(files) => files,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(Error::io("can't list", directory)(error)),
+    };
+    let mut candidates = Vec::new();
+    let mut useless = Vec::new();
+    for (name, _) in files {
+        let path = directory.join(&name);
+        if !name.ends_with(".run") {
+            useless.push(path);
+            continue;
+        }
+        match Run::open(&**disk, &path) {
+            Ok(run) if run.header.store == store => candidates.push(Arc::new(run)),
+            Err(error @ Error::FutureFormat { .. }) => return Err(error),
+            Ok(_) => useless.push(path),
+            Err(error) if error.is_missing_file() => return Err(error),
+            Err(error) => {
+                tracing::warn!(%error, "an index file can't be used and is made again");
+                useless.push(path);
+            }
+        }
+    }
+    candidates.sort_by_key(|run| (run.header.from, std::cmp::Reverse(run.header.to)));
+    let mut runs: Vec<Arc<Run>> = Vec::new();
+    let (mut place, mut after) = (Location::new(1, FIRST_FRAME), 0);
+    for run in candidates {
+        if run.header.from == place && run.header.after == after && run.header.to > place {
+            (place, after) = (run.header.to, run.header.last);
+            runs.push(run);
+        } else {
+            useless.push(run.path.clone());
+        }
+    }
+    if mode == Mode::Write {
+        for path in useless {
+            disk.remove(&path).map_err(Error::io("can't remove", &path))?;
+        }
+    }
+    Ok(runs)
+}
+
+/// Reads the frames that the index does not cover yet, and finds the end of the log.
+pub(crate) struct Replay<'s> {
+    shared: &'s Shared,
+    mode: Mode,
+    beside_writer: bool,
+    /// The position that the next frame must have; `None` while that is not known.
+    expected: Option<u64>,
+    /// The earliest time that the next frame may have.
+    time: u64,
+}
+
+impl<'s> Replay<'s> {
+    pub(crate) fn new(shared: &'s Shared, mode: Mode, beside_writer: bool) -> Self {
+        Self { shared, mode, beside_writer, expected: None, time: 0 }
+    }
+
+    /// Goes on behind the last frame that the index covers.
+    pub(crate) fn go_on(shared: &'s Shared) -> Self {
+        let table = &shared.view().tables.active;
+        Self { shared, mode: Mode::Read, beside_writer: true, expected: Some(table.last() + 1), time: table.last_time() }
+    }
+
+    /// Takes in a segment's frames from one offset to another, which must be there.
+    pub(crate) fn take_range(&mut self, segment: &Segment, from: u64, to: u64) -> Result<()> {
+        let mut scan = Scan::new(segment, from);
+        while let Some((offset, frame)) = scan.next_whole(to)? {
+            segment.anchors.note(offset, frame.header.position);
+            self.take(segment, offset, &frame)?;
+        }
+        segment.set_end(to);
+        Ok(())
+    }
+
+    /// Returns when the last frame was recorded.
+    fn run(mut self, mark: Option<Mark>) -> Result<u64> {
+        let view = self.shared.view();
+        let from = view.tables.active.from;
+        self.time = view.tables.active.last_time();
+        let Some(first) = view.segments.iter().position(|segment| segment.header.number == from.segment()) else {
+            return Err(Error::corrupt(
+                &self.shared.paths.log,
+                None,
+                "the index covers more than there is; segments of the log are missing",
+            ));
+        };
+        let last = view.segments.len() - 1;
+        for segment in &view.segments[first..last] {
+            let offset = if segment.header.number == from.segment() { from.offset() } else { FIRST_FRAME };
+            self.expected = Some(view.tables.active.last() + 1).filter(|_| segment.header.number == from.segment());
+            self.expected.get_or_insert(segment.header.first_position);
+            if offset > segment.end() {
+                return Err(damaged(&segment.path, segment.end())("the index covers more than there is"));
+            }
+            let mut scan = Scan::new(segment, offset);
+            while let Some((offset, frame)) = scan.next_whole(segment.end())? {
+                self.take(segment, offset, &frame)?;
+            }
+            let follower = &view.segments[(segment.header.number) as usize];
+            if self.expected != Some(follower.header.first_position) {
+                return Err(Error::corrupt(&follower.path, 0, "the segment does not go on where the one before it ends"));
+            }
+        }
+        let active = &view.segments[last];
+        let end = self.run_active(active, from, mark)?;
+        self.shared.publish(self.shared.view().tables.active.last(), Location::new(active.header.number, end));
+        Ok(self.time)
+    }
+
+    /// Reads the last segment, and repairs its end if this is the writer. Returns where it ends.
+    fn run_active(&mut self, active: &Segment, from: Location, mark: Option<Mark>) -> Result<u64> {
+        let indexed_to = if active.header.number == from.segment() { from.offset() } else { FIRST_FRAME };
+        let mut begin = (FIRST_FRAME, active.header.first_position);
+        let bytes = active.file.size().map_err(active.io("can't read"))?;
+        // The anchors, as far as they go, spare reading the frames again, unless the index needs them.
+        let checkpoint = active.anchors.checkpoint(active).filter(|(covered, _)| covered.end <= bytes && covered.end <= indexed_to);
+        if let Some((covered, anchors)) = checkpoint {
+            begin = (covered.end, covered.next_position);
+            self.time = covered.last_time;
+            active.anchors.restore(anchors);
+        } else if begin.0 < indexed_to {
+            // The frames in front of what the index covers are older than its end.
+            self.time = 0;
+        }
+        self.expected = Some(begin.1);
+        let limit = match mark.filter(|_| self.beside_writer) {
+            Some(mark) if mark.end.segment() == active.header.number => mark.end.offset(),
+            Some(_) => FIRST_FRAME,
+            None => u64::MAX,
+        };
+        let mut scan = Scan::new(active, begin.0);
+        let problem = loop {
+            if scan.offset() >= limit {
+                active.set_end(scan.offset());
+                return Ok(scan.offset());
+            }
+            match scan.step()? {
+                Step::Frame(offset, frame) => {
+                    active.anchors.note(offset, frame.header.position);
+                    if offset >= indexed_to {
+                        self.take(active, offset, &frame)?;
+                    } else {
+                        self.check_order(active, offset, &frame)?;
+                    }
+                }
+                Step::Nothing => break "there is nothing",
+                Step::Broken(what) => break what,
+            }
+        };
+        let end = scan.offset();
+        if end < indexed_to {
+            return Err(Error::corrupt(
+                &active.path,
+                end,
+                format!("{problem}, but the index covers more; acknowledged entries are missing"),
+            ));
+        }
+        if let Some(mark) = mark
+            && mark.end > Location::new(active.header.number, end)
+        {
+            let what = format!("{problem}, but the log was durable up to position {}; acknowledged entries are missing", mark.last);
+            return Err(Error::corrupt(&active.path, end, what));
+        }
+        active.set_end(end);
+        if self.mode == Mode::Write {
+            let tail = scan.tail(problem)?;
+            if let Some((first, last)) = tail.torn {
+                tracing::info!(segment = %active.path.display(), at = end, bytes = last - first, "removing a batch that a crash cut off");
+                active.file.truncate(end).map_err(active.io("can't shorten"))?;
+            }
+            // What was found may so far only be in the system's memory.
+            active.file.sync().map_err(active.io("can't sync"))?;
+        }
+        Ok(end)
+    }
+
+    /// Adds a frame to the index, and writes the index out if that fills its table.
+    pub(crate) fn take(&mut self, segment: &Segment, offset: u64, frame: &Frame<'_>) -> Result<()> {
+        self.check_order(segment, offset, frame)?;
+        let view = self.shared.view();
+        let table = &view.tables.active;
+        let place = Location::new(segment.header.number, offset);
+        for index in 0..frame.header.entries {
+            let entry = frame.entry(index).map_err(damaged(&segment.path, offset))?;
+            let terms = self.shared.indexer.terms(&self.shared.keys, entry.payload);
+            let terms = terms.ok_or_else(|| damaged(&segment.path, offset)("an entry makes no sense"))?;
+            let number = index_entry(table, &view, &terms, entry.position)?;
+            if number != entry.number {
+                let what = format!("the entry at position {} has number {}, and {number} was due", entry.position, entry.number);
+                return Err(Error::corrupt(&segment.path, offset, what));
+            }
+        }
+        for index in 0..frame.header.records {
+            let record = frame.record(index).map_err(damaged(&segment.path, offset))?;
+            let key = self.shared.indexer.record_key(&self.shared.keys, record.name);
+            let key = key.ok_or_else(|| damaged(&segment.path, offset)("a record makes no sense"))?;
+            table.add_record(key, place, place);
+        }
+        let to = Location::new(segment.header.number, offset + frame.header.bytes as u64);
+        table.extend(to, frame.header.next_position() - 1, self.time);
+        if table.bytes() > self.shared.options.memtable_bytes_max {
+            self.write_out(to)?;
+        }
+        Ok(())
+    }
+
+    /// Makes room in memory: the writer writes a run; a reader has to keep what no run covers yet.
+    fn write_out(&self, to: Location) -> Result<()> {
+        if self.mode == Mode::Read {
+            return Ok(());
+        }
+        let view = self.shared.view();
+        let table = &view.tables.active;
+        let run = Arc::new(merge::flush(&*self.shared.disk, &self.shared.paths.index, self.shared.store, table)?);
+        let fresh = Arc::new(Memtable::new(to, table.last(), table.last_time()));
+        self.shared.change_view(|view| {
+            view.tables.runs.push(run);
+            view.tables.active = fresh;
+        });
+        Ok(())
+    }
+
+    fn check_order(&mut self, segment: &Segment, offset: u64, frame: &Frame<'_>) -> Result<()> {
+        if let Some(expected) = self.expected
+            && frame.header.position != expected
+        {
+            let what = format!("the frame begins with position {}, and {expected} was due", frame.header.position);
+            return Err(Error::corrupt(&segment.path, offset, what));
+        }
+        if frame.header.time < self.time {
+            return Err(damaged(&segment.path, offset)("the frame was recorded before the one in front of it"));
+        }
+        self.expected = Some(frame.header.next_position());
+        self.time = frame.header.time;
+        Ok(())
+    }
+}

@@ -1,0 +1,230 @@
+//! Anchors: for every few kilobytes of a segment, where a frame begins and which position it has. They turn a position into an offset.
+//!
+//! For the segment being written they are in memory; for the others they are in a file beside the segment (a sidecar), which
+//! can be deleted: it is made again from the frames.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock, RwLock};
+
+use super::{SEGMENT_HEADER_BYTES, Scan, Segment};
+use crate::disk::{Access, Disk, DiskFile};
+use crate::error::{Error, Result};
+use crate::frame::{u32_at, u64_at};
+
+/// A new anchor is set for the first frame that begins so many bytes after the last one.
+const SPACING_BYTES: u64 = 4_096;
+const MAGIC: [u8; 8] = *b"FACTUMAN";
+const FORMAT: u32 = 1;
+const HEADER_BYTES: usize = 56;
+const ANCHOR_BYTES: usize = 8;
+
+/// Where a frame begins, and the position of its first entry (or of the next one, if it has none).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Anchor {
+    pub(crate) offset: u64,
+    pub(crate) position: u64,
+}
+
+/// A segment's anchors, wherever they are.
+#[derive(Debug)]
+pub(crate) struct Anchors {
+    sidecar: PathBuf,
+    /// Of the segment being written, and of one whose sidecar is missing.
+    growing: RwLock<Vec<Anchor>>,
+    /// Of a segment that is complete.
+    sealed: OnceLock<Sealed>,
+}
+
+#[derive(Debug)]
+struct Sealed {
+    file: Arc<dyn DiskFile>,
+    first_position: u64,
+    count: usize,
+}
+
+/// What a sidecar says of its segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Covered {
+    /// Frames up to this offset have their anchors here.
+    pub(crate) end: u64,
+    /// The position of the entry after the last covered one.
+    pub(crate) next_position: u64,
+    /// When the last covered frame was recorded.
+    pub(crate) last_time: u64,
+}
+
+/// The file of a segment's anchors.
+pub(crate) fn sidecar_path(segment: &Path) -> PathBuf {
+    segment.with_extension("anchors")
+}
+
+impl Anchors {
+    /// The anchors of an existing segment; found when they are first asked for.
+    pub(crate) fn new(sidecar: PathBuf) -> Self {
+        Self { sidecar, growing: RwLock::default(), sealed: OnceLock::new() }
+    }
+
+    /// Notes a frame, if it is far enough from the last one noted. Frames come in order.
+    pub(crate) fn note(&self, offset: u64, position: u64) {
+        note(&mut self.growing.write().expect("no holder of this lock panics"), offset, position);
+    }
+
+    /// Begins again with what a sidecar holds.
+    pub(crate) fn restore(&self, anchors: Vec<Anchor>) {
+        *self.growing.write().expect("no holder of this lock panics") = anchors;
+    }
+
+    /// Whether they are in a file.
+    pub(crate) fn is_sealed(&self) -> bool {
+        self.sealed.get().is_some()
+    }
+
+    /// The last anchor at or before the frame that holds `position`.
+    pub(crate) fn before(&self, segment: &Segment, position: u64) -> Result<Anchor> {
+        if let Some(sealed) = self.sealed.get() {
+            return sealed.before(segment, position);
+        }
+        {
+            let growing = self.growing.read().expect("no holder of this lock panics");
+            if !growing.is_empty() {
+                return Ok(last_before(segment, &growing, position));
+            }
+        }
+        if self.open_sidecar(segment) {
+            return self.before(segment, position);
+        }
+        self.build(segment)?;
+        let growing = self.growing.read().expect("no holder of this lock panics");
+        Ok(last_before(segment, &growing, position))
+    }
+
+    /// Uses the sidecar if it is there, whole, and covers the segment up to its end.
+    pub(crate) fn open_sidecar(&self, segment: &Segment) -> bool {
+        let Some((file, covered, count)) = read_sidecar(&*segment.disk, &self.sidecar, segment) else { return false };
+        if covered.end != segment.end() {
+            return false;
+        }
+        // Somebody else may have been quicker.
+        let _ = self.sealed.set(Sealed { file, first_position: segment.header.first_position, count });
+        self.growing.write().expect("no holder of this lock panics").clear();
+        true
+    }
+
+    /// Makes the anchors from the frames.
+    fn build(&self, segment: &Segment) -> Result<()> {
+        let mut anchors = Vec::new();
+        let mut scan = Scan::new(segment, SEGMENT_HEADER_BYTES as u64);
+        while let Some((offset, frame)) = scan.next_whole(segment.end())? {
+            note(&mut anchors, offset, frame.header.position);
+        }
+        *self.growing.write().expect("no holder of this lock panics") = anchors;
+        Ok(())
+    }
+
+    /// Writes the sidecar, durably, whole or not at all. It covers the segment up to `covered`.
+    pub(crate) fn write_sidecar(&self, segment: &Segment, covered: Covered) -> Result<()> {
+        if self.sealed.get().is_some() {
+            return Ok(());
+        }
+        if self.growing.read().expect("no holder of this lock panics").is_empty() && covered.end > SEGMENT_HEADER_BYTES as u64 {
+            self.build(segment)?;
+        }
+        let anchors = self.growing.read().expect("no holder of this lock panics").clone();
+        let anchors: Vec<Anchor> = anchors.into_iter().filter(|anchor| anchor.offset < covered.end).collect();
+        let mut bytes = vec![0; HEADER_BYTES];
+        for anchor in &anchors {
+            let behind = anchor.position - segment.header.first_position;
+            let (Ok(offset), Ok(behind)) = (u32::try_from(anchor.offset), u32::try_from(behind)) else {
+                unreachable!("a segment is shorter than 4 GiB, and an entry longer than a byte");
+            };
+            bytes.extend_from_slice(&offset.to_le_bytes());
+            bytes.extend_from_slice(&behind.to_le_bytes());
+        }
+        bytes[0..8].copy_from_slice(&MAGIC);
+        bytes[8..12].copy_from_slice(&FORMAT.to_le_bytes());
+        bytes[16..20].copy_from_slice(&segment.header.number.to_le_bytes());
+        bytes[20..24].copy_from_slice(&segment.header.seed.to_le_bytes());
+        bytes[24..32].copy_from_slice(&covered.end.to_le_bytes());
+        bytes[32..40].copy_from_slice(&covered.next_position.to_le_bytes());
+        bytes[40..48].copy_from_slice(&covered.last_time.to_le_bytes());
+        bytes[48..56].copy_from_slice(&(anchors.len() as u64).to_le_bytes());
+        let checksum = crc32c::crc32c(&bytes);
+        bytes[12..16].copy_from_slice(&checksum.to_le_bytes());
+        write_whole(&*segment.disk, &self.sidecar, &bytes)
+    }
+
+    /// What the sidecar covers and its anchors, if it is there and whole.
+    pub(crate) fn checkpoint(&self, segment: &Segment) -> Option<(Covered, Vec<Anchor>)> {
+        let (file, covered, count) = read_sidecar(&*segment.disk, &self.sidecar, segment)?;
+        let sealed = Sealed { file, first_position: segment.header.first_position, count };
+        let anchors = (0..count).map(|index| sealed.get(index)).collect::<std::io::Result<Vec<_>>>().ok()?;
+        Some((covered, anchors))
+    }
+}
+
+impl Sealed {
+    fn get(&self, index: usize) -> std::io::Result<Anchor> {
+        let bytes = self.file.view((HEADER_BYTES + index * ANCHOR_BYTES) as u64, ANCHOR_BYTES)?;
+        let (offset, behind) = (u32_at(&bytes, 0).unwrap_or(0), u32_at(&bytes, 4).unwrap_or(0));
+        Ok(Anchor { offset: offset.into(), position: self.first_position + u64::from(behind) })
+    }
+
+    fn before(&self, segment: &Segment, position: u64) -> Result<Anchor> {
+        let (mut low, mut high) = (0, self.count);
+        while low < high {
+            let middle = low.midpoint(high);
+            let anchor = self.get(middle).map_err(Error::io("can't read", &segment.anchors.sidecar))?;
+            if anchor.position <= position { low = middle + 1 } else { high = middle }
+        }
+        match low.checked_sub(1) {
+            Some(index) => self.get(index).map_err(Error::io("can't read", &segment.anchors.sidecar)),
+            None => Ok(beginning(segment)),
+        }
+    }
+}
+
+fn beginning(segment: &Segment) -> Anchor {
+    Anchor { offset: SEGMENT_HEADER_BYTES as u64, position: segment.header.first_position }
+}
+
+fn last_before(segment: &Segment, anchors: &[Anchor], position: u64) -> Anchor {
+    let after = anchors.partition_point(|anchor| anchor.position <= position);
+    after.checked_sub(1).map_or_else(|| beginning(segment), |index| anchors[index])
+}
+
+fn note(anchors: &mut Vec<Anchor>, offset: u64, position: u64) {
+    if anchors.last().is_none_or(|last| offset >= last.offset + SPACING_BYTES) {
+        anchors.push(Anchor { offset, position });
+    }
+}
+
+/// Opens a sidecar and checks all of it; `None` if it is not there or not this segment's or damaged, and must be made again.
+fn read_sidecar(disk: &dyn Disk, path: &Path, segment: &Segment) -> Option<(Arc<dyn DiskFile>, Covered, usize)> {
+    let file = disk.open(path, Access::Read, 0).ok()?;
+    let bytes = file.size().ok().and_then(|bytes| usize::try_from(bytes).ok())?;
+    let mut head: [u8; HEADER_BYTES] = file.view(0, bytes.min(HEADER_BYTES)).ok()?.as_ref().try_into().ok()?;
+    let checksum = u32_at(&head, 12)?;
+    head[12..16].fill(0);
+    let rest = file.view(HEADER_BYTES as u64, bytes - HEADER_BYTES).ok()?;
+    let count = rest.len() / ANCHOR_BYTES;
+    let genuine = head[0..8] == MAGIC
+        && u32_at(&head, 8) == Some(FORMAT)
+        && crc32c::crc32c_append(crc32c::crc32c(&head), &rest) == checksum
+        && u32_at(&head, 16) == Some(segment.header.number)
+        && u32_at(&head, 20) == Some(segment.header.seed)
+        && u64_at(&head, 48) == Some(count as u64);
+    let covered = Covered { end: u64_at(&head, 24)?, next_position: u64_at(&head, 32)?, last_time: u64_at(&head, 40)? };
+    drop(rest);
+    genuine.then_some((file, covered, count))
+}
+
+/// Writes a file so that it is there whole or not at all.
+pub(crate) fn write_whole(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> Result<()> {
+    let temporary = path.with_extension("new");
+    let file = disk.open(&temporary, Access::Create, bytes.len() as u64).map_err(Error::io("can't make", &temporary))?;
+    file.write(0, bytes).map_err(Error::io("can't write", &temporary))?;
+    file.sync().map_err(Error::io("can't sync", &temporary))?;
+    disk.rename(&temporary, path).map_err(Error::io("can't rename", &temporary))?;
+    let directory = path.parent().expect("a file is in a directory");
+    disk.sync_directory(directory).map_err(Error::io("can't sync", directory))
+}

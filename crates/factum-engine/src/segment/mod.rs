@@ -1,0 +1,198 @@
+//! Segments: the files of the log. Each begins with a header, and then one frame follows another.
+
+mod anchors;
+mod scan;
+
+use std::borrow::Cow;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::disk::{Access, Disk, DiskFile};
+use crate::error::{Error, Result};
+use crate::frame::{self, Entry, Frame, HEADER_BYTES, Header, SLOT_BYTES, damaged, u32_at, u64_at};
+
+pub(crate) use anchors::{Anchor, Anchors, Covered, sidecar_path};
+pub(crate) use scan::{FIRST_FRAME, Scan, Step};
+
+/// The format of segments that this version writes, and the latest that it reads.
+pub(crate) const FORMAT: u32 = 1;
+const MAGIC: [u8; 8] = *b"FACTUMLG";
+/// A segment's header, in bytes; the first frame follows.
+pub(crate) const SEGMENT_HEADER_BYTES: usize = 64;
+
+/// A frame's place in the log: its segment's number and its offset in it. Places sort as frames were written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Location(pub(crate) u64);
+
+impl Location {
+    pub(crate) fn new(segment: u32, offset: u64) -> Self {
+        assert!(offset < 1 << 32, "a segment is shorter than 4 GiB");
+        Self(u64::from(segment) << 32 | offset)
+    }
+
+    pub(crate) const fn segment(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+
+    pub(crate) const fn offset(self) -> u64 {
+        self.0 & 0xffff_ffff
+    }
+}
+
+/// What a segment says of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SegmentHeader {
+    /// Which store it belongs to; also the secret of its keys.
+    pub(crate) store: [u8; 16],
+    /// Segments are numbered from 1.
+    pub(crate) number: u32,
+    /// What this segment's checksums begin with.
+    pub(crate) seed: u32,
+    /// The position of the first entry in it.
+    pub(crate) first_position: u64,
+    /// Where the last frame of the segment before ends, 0 in the first segment.
+    pub(crate) previous_end: u64,
+}
+
+impl SegmentHeader {
+    pub(crate) fn to_bytes(self) -> [u8; SEGMENT_HEADER_BYTES] {
+        let mut bytes = [0; SEGMENT_HEADER_BYTES];
+        bytes[0..8].copy_from_slice(&MAGIC);
+        bytes[8..12].copy_from_slice(&FORMAT.to_le_bytes());
+        bytes[16..32].copy_from_slice(&self.store);
+        bytes[32..36].copy_from_slice(&self.number.to_le_bytes());
+        bytes[36..40].copy_from_slice(&self.seed.to_le_bytes());
+        bytes[40..48].copy_from_slice(&self.first_position.to_le_bytes());
+        bytes[48..56].copy_from_slice(&self.previous_end.to_le_bytes());
+        let checksum = crc32c::crc32c(&bytes);
+        bytes[12..16].copy_from_slice(&checksum.to_le_bytes());
+        bytes
+    }
+
+    pub(crate) fn read(file: &Path, bytes: &[u8]) -> Result<Self> {
+        if bytes.len() < SEGMENT_HEADER_BYTES || bytes[0..8] != MAGIC {
+            return Err(Error::corrupt(file, 0, "this is not a segment of a log"));
+        }
+        let found = u32_at(bytes, 8).unwrap_or(0);
+        if found > FORMAT {
+            return Err(Error::FutureFormat { file: file.to_owned(), found, known: FORMAT });
+        }
+        let mut unsigned: [u8; SEGMENT_HEADER_BYTES] = bytes[..SEGMENT_HEADER_BYTES].try_into().expect("it is that long");
+        unsigned[12..16].fill(0);
+        if u32_at(bytes, 12) != Some(crc32c::crc32c(&unsigned)) {
+            return Err(Error::corrupt(file, 0, "the segment's header does not match its checksum"));
+        }
+        Ok(Self::parse(&unsigned))
+    }
+
+    fn parse(bytes: &[u8; SEGMENT_HEADER_BYTES]) -> Self {
+        Self {
+            store: bytes[16..32].try_into().expect("sixteen bytes"),
+            number: u32_at(bytes, 32).unwrap_or(0),
+            seed: u32_at(bytes, 36).unwrap_or(0),
+            first_position: u64_at(bytes, 40).unwrap_or(0),
+            previous_end: u64_at(bytes, 48).unwrap_or(0),
+        }
+    }
+}
+
+/// An open segment.
+#[derive(Debug)]
+pub(crate) struct Segment {
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) path: PathBuf,
+    pub(crate) header: SegmentHeader,
+    pub(crate) file: Arc<dyn DiskFile>,
+    /// Where the last whole frame ends that may be read.
+    end: AtomicU64,
+    pub(crate) anchors: Anchors,
+}
+
+/// The file of the segment with this number.
+pub(crate) fn segment_path(directory: &Path, number: u32) -> PathBuf {
+    directory.join(format!("{number:010}.seg"))
+}
+
+impl Segment {
+    /// Opens an existing segment. Nothing in it can be read until [`Segment::set_end`].
+    pub(crate) fn open(disk: &Arc<dyn Disk>, path: &Path, access: Access, bytes_max: u64) -> Result<Self> {
+        let file = disk.open(path, access, bytes_max).map_err(Error::io("can't open", path))?;
+        let mut bytes = [0; SEGMENT_HEADER_BYTES];
+        let read = file.read(0, &mut bytes).map_err(Error::io("can't read", path))?;
+        let header = SegmentHeader::read(path, &bytes[..read])?;
+        let anchors = Anchors::new(sidecar_path(path));
+        Ok(Self { disk: Arc::clone(disk), path: path.to_owned(), header, file, end: AtomicU64::new(SEGMENT_HEADER_BYTES as u64), anchors })
+    }
+
+    /// Opens a segment whose header is damaged, to save what can be saved: it is believed, and frames that match their checksums
+    /// prove it right.
+    pub(crate) fn open_damaged(disk: &Arc<dyn Disk>, path: &Path) -> Result<Self> {
+        let file = disk.open(path, Access::Read, 0).map_err(Error::io("can't open", path))?;
+        let mut bytes = [0; SEGMENT_HEADER_BYTES];
+        file.read(0, &mut bytes).map_err(Error::io("can't read", path))?;
+        let mut header = SegmentHeader::parse(&bytes);
+        let name = path.file_stem().and_then(|name| name.to_str()).and_then(|name| name.parse().ok());
+        header.number = name.unwrap_or(header.number);
+        let anchors = Anchors::new(sidecar_path(path));
+        Ok(Self { disk: Arc::clone(disk), path: path.to_owned(), header, file, end: AtomicU64::new(SEGMENT_HEADER_BYTES as u64), anchors })
+    }
+
+    /// Makes a new segment, durably: it is there whole or not at all.
+    pub(crate) fn create(disk: &Arc<dyn Disk>, directory: &Path, header: SegmentHeader, bytes_max: u64) -> Result<Self> {
+        let path = segment_path(directory, header.number);
+        let temporary = path.with_extension("new");
+        let file = disk.open(&temporary, Access::Create, bytes_max).map_err(Error::io("can't make", &temporary))?;
+        file.write(0, &header.to_bytes()).map_err(Error::io("can't write", &temporary))?;
+        file.sync().map_err(Error::io("can't sync", &temporary))?;
+        disk.rename(&temporary, &path).map_err(Error::io("can't rename", &temporary))?;
+        disk.sync_directory(directory).map_err(Error::io("can't sync", directory))?;
+        let anchors = Anchors::new(sidecar_path(&path));
+        Ok(Self { disk: Arc::clone(disk), path, header, file, end: AtomicU64::new(SEGMENT_HEADER_BYTES as u64), anchors })
+    }
+
+    pub(crate) fn end(&self) -> u64 {
+        self.end.load(Ordering::Acquire)
+    }
+
+    /// Lets readers see frames up to there.
+    pub(crate) fn set_end(&self, end: u64) {
+        self.end.store(end, Ordering::Release);
+    }
+
+    pub(crate) fn io(&self, what: &'static str) -> impl FnOnce(std::io::Error) -> Error {
+        Error::io(what, &self.path)
+    }
+
+    /// The header of the frame at `offset`, which must be where one begins.
+    pub(crate) fn header_at(&self, offset: u64) -> Result<Header> {
+        let bytes = self.file.view(offset, HEADER_BYTES).map_err(self.io("can't read"))?;
+        Header::read(&bytes).ok_or_else(|| damaged(&self.path, offset)("there is no frame"))
+    }
+
+    /// The frame at `offset`, its header and table checked.
+    pub(crate) fn frame_at(&self, offset: u64) -> Result<Frame<'_>> {
+        let header = self.header_at(offset)?;
+        if offset + header.bytes as u64 > self.end() {
+            return Err(damaged(&self.path, offset)("a frame reaches beyond the end of the log"));
+        }
+        let bytes = self.file.view(offset, header.bytes).map_err(self.io("can't read"))?;
+        Frame::check(bytes, self.header.seed).map_err(damaged(&self.path, offset))
+    }
+
+    /// Reads the one entry with this index of the frame at `offset`, and no other.
+    pub(crate) fn entry_at<T>(&self, offset: u64, header: &Header, index: usize, read: impl FnOnce(Entry<'_>) -> T) -> Result<T> {
+        let table_end = HEADER_BYTES + (index + 1) * SLOT_BYTES;
+        let table = self.file.view(offset + HEADER_BYTES as u64, table_end - HEADER_BYTES).map_err(self.io("can't read"))?;
+        let end = frame::entry_end(&table, index).filter(|end| *end <= header.bytes);
+        let end = end.ok_or_else(|| damaged(&self.path, offset)("the frame's table makes no sense"))?;
+        let bytes: Cow<'_, [u8]> = self.file.view(offset, end.max(table_end)).map_err(self.io("can't read"))?;
+        let entry = frame::entry_alone(&bytes, header, index, self.header.seed).map_err(damaged(&self.path, offset))?;
+        Ok(read(entry))
+    }
+
+    /// The last anchor at or before the frame that holds `position`.
+    pub(crate) fn anchor_before(&self, position: u64) -> Result<Anchor> {
+        self.anchors.before(self, position)
+    }
+}

@@ -1,0 +1,88 @@
+//! The engine on real files.
+
+mod support;
+
+use std::sync::Arc;
+
+use factum_engine::disk::{Disk, RealDisk};
+use factum_engine::{Error, Indexer, Options, Take, verify};
+use support::{ALL_STREAMS, ALL_TYPES, RECORD, STREAM, TYPE, Words, append, follow, open, payloads};
+
+fn small() -> Options {
+    Options { segment_bytes_max: 16 << 10, memtable_bytes_max: 20 << 10, fill_ahead: true }
+}
+
+#[test]
+fn what_was_appended_is_there_after_opening_again() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut expected = Vec::new();
+    for round in 0..4 {
+        let engine = open(directory.path(), small()).expect("it opens");
+        assert_eq!(payloads(&engine.snapshot(), 0), expected);
+        for index in 0..300 {
+            let (stream, event_type) = (index % 7, index % 3);
+            let payload = format!("s{stream} t{event_type} round {round} number {index}");
+            let record = format!("value {round} {index}");
+            append(&engine, &[&payload, &payload], &[("last", Some(&record))]).expect("it is recorded");
+            expected.extend([payload.clone(), payload]);
+        }
+        let snapshot = engine.snapshot();
+        assert_eq!(snapshot.last(), expected.len() as u64);
+        assert_eq!(payloads(&snapshot, 0), expected);
+        let of_stream = snapshot.count(engine.keys().key(STREAM, b"s3")).expect("whole");
+        assert_eq!(of_stream, expected.iter().filter(|payload| payload.starts_with("s3 ")).count() as u64);
+        let numbered = snapshot.numbered(engine.keys().key(STREAM, b"s3"), 5, 8).expect("whole");
+        let mut numbers = Vec::new();
+        snapshot
+            .entries(&numbered, |entry| {
+                numbers.push(entry.number);
+                std::ops::ControlFlow::Continue(())
+            })
+            .expect("whole");
+        assert_eq!(numbers, [5, 6, 7, 8]);
+        let types = snapshot.positions(engine.keys().key(ALL_TYPES, b""), 0, u64::MAX, Take::Lowest, 100).expect("whole");
+        assert_eq!(types, [1, 3, 5]);
+        let streams = snapshot.positions(engine.keys().key(ALL_STREAMS, b""), 0, u64::MAX, Take::Highest, 2).expect("whole");
+        assert_eq!(streams, [11, 13]);
+        let of_type = snapshot.positions(engine.keys().key(TYPE, b"t1"), 3, 1000, Take::Lowest, 3).expect("whole");
+        assert_eq!(of_type, [4, 9, 10]);
+        let record = snapshot.record(engine.keys().key(RECORD, b"last"), b"last", |record| record.value.map(<[u8]>::to_vec));
+        assert_eq!(record.expect("whole"), Some(Some(format!("value {round} 299").into_bytes())));
+        let mut backward = Vec::new();
+        snapshot
+            .backward(10, 500, |entry| {
+                backward.push(entry.position);
+                std::ops::ControlFlow::Continue(())
+            })
+            .expect("whole");
+        assert_eq!(backward, (11..=500).rev().collect::<Vec<_>>());
+        engine.close();
+    }
+    let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+    let indexer: Arc<dyn Indexer> = Arc::new(Words);
+    let report = verify(&disk, directory.path(), &indexer, &mut |_, _| {}).expect("there is a log");
+    assert_eq!(report.problems, []);
+    assert_eq!(report.entries, expected.len() as u64);
+    assert!(report.segments > 5, "{report:?}");
+    std::fs::remove_dir_all(directory.path().join("index")).expect("there is an index");
+    let engine = open(directory.path(), small()).expect("it opens");
+    assert_eq!(payloads(&engine.snapshot(), 1000), expected[1000..]);
+    assert_eq!(engine.snapshot().count(engine.keys().key(STREAM, b"s3")).expect("whole"), 4 * 2 * 43);
+}
+
+#[test]
+fn a_second_writer_is_told_who_has_it_and_a_reader_reads_along() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let engine = open(directory.path(), small()).expect("it opens");
+    let Err(Error::Locked { holder, .. }) = open(directory.path(), small()) else { panic!("it opened twice") };
+    assert!(holder.contains(&format!("process {}", std::process::id())), "{holder}");
+    append(&engine, &["a t 0"], &[]).expect("it is recorded");
+    let follower = follow(directory.path()).expect("it opens");
+    for index in 1..2_000 {
+        append(&engine, &[&format!("a t {index}")], &[]).expect("it is recorded");
+        if index % 97 == 0 {
+            assert_eq!(follower.snapshot().expect("whole").last(), index + 1);
+        }
+    }
+    assert_eq!(payloads(&follower.snapshot().expect("whole"), 0), payloads(&engine.snapshot(), 0));
+}
