@@ -54,10 +54,10 @@ impl StreamVersion {
         self.0
     }
 
-    /// The version `events` later.
+    /// The version `events` later; a caller may expect any version, so it stops at the highest there is.
     #[must_use]
     pub const fn plus(self, events: u64) -> Self {
-        Self(self.0 + events)
+        Self(self.0.saturating_add(events))
     }
 }
 

@@ -25,8 +25,8 @@ use crate::{
 #[derive(Debug)]
 pub struct Memory {
     state: Mutex<State>,
-    /// The head, for those who wait for it.
-    head: watch::Sender<GlobalPosition>,
+    /// The head, for those who wait for it; `None` once the store is closed.
+    head: watch::Sender<Option<GlobalPosition>>,
     limits: Limits,
 }
 
@@ -58,7 +58,7 @@ impl Memory {
 
     /// An empty store with other limits.
     pub fn with_limits(limits: Limits) -> Self {
-        Self { state: Mutex::default(), head: watch::Sender::new(GlobalPosition::START), limits }
+        Self { state: Mutex::default(), head: watch::Sender::new(Some(GlobalPosition::START)), limits }
     }
 
     fn state(&self) -> Result<MutexGuard<'_, State>> {
@@ -174,7 +174,7 @@ impl EventStore for Memory {
             Admission::Duplicate(receipt) => Ok(receipt),
             Admission::Fresh(versions) => {
                 let receipt = state.record(append, &versions);
-                self.head.send_replace(state.head());
+                self.head.send_replace(Some(state.head()));
                 Ok(receipt)
             }
         }
@@ -220,7 +220,7 @@ impl EventStore for Memory {
 
     async fn wait_after(&self, position: GlobalPosition) -> Result<()> {
         let mut head = self.head.subscribe();
-        head.wait_for(|head| *head > position).await.map(drop).expect("the sender lives as long as the store");
+        head.wait_for(|head| head.is_none_or(|head| head > position)).await.map(drop).expect("the sender lives as long as the store");
         self.state().map(drop)
     }
 
@@ -305,7 +305,7 @@ impl EventStore for Memory {
     async fn close(&self) -> Result<()> {
         self.state()?.closed = true;
         // Those who wait look up, and see that it is closed.
-        self.head.send_replace(GlobalPosition::from_number(u64::MAX));
+        self.head.send_replace(None);
         Ok(())
     }
 }

@@ -72,7 +72,8 @@ pub trait EventStore: Send + Sync {
     /// - Forwards it ends at the end of the log as it was at some moment after the call; it does not wait for more.
     fn read_log(&self, options: ReadLog) -> EventStream;
 
-    /// The position of the last event that a reader can see, [`GlobalPosition::START`] if there is none.
+    /// The position of the last event that a reader can see, [`GlobalPosition::START`] if there is none. It never goes back:
+    /// truncating leaves it where it was.
     async fn head(&self) -> Result<GlobalPosition>;
 
     /// Returns when there may be events after `position`: at once if there are, else when something is recorded.

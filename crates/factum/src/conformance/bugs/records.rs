@@ -1,0 +1,81 @@
+//! Bugs in small records, and in the checkpoints that are kept in them.
+
+use async_trait::async_trait;
+
+use super::PlantedBug;
+use super::defect::{Defect, bug};
+use crate::{Record, RecordName, RecordVersion, RecordWrite, Result, SharedStore};
+
+pub(super) const BUGS: &[PlantedBug] = &[
+    bug!(compare_and_set_that_does_not_compare, record_write_with_stale_version_changes_nothing, "It sets.", DoesNotCompare),
+    bug!(compare_then_set, racing_record_writes_have_one_winner, "It compares, and sets later.", ComparesTooEarly),
+    bug!(
+        checkpoint_moved_back_by_an_old_owner,
+        late_move_of_an_old_owner_does_not_undo_a_take_over,
+        "A checkpoint is written whoever wrote it since it was read.",
+        LateMove
+    ),
+    bug!(empty_value_removes, record_values_come_back_bit_by_bit, "It takes an empty value for none.", EmptyRemoves),
+    bug!(record_version_stays, record_versions_count_its_writes, "Its version says only that a record is there.", VersionStays),
+];
+
+async fn dawdle() {
+    for _ in 0..20 {
+        tokio::task::yield_now().await;
+    }
+}
+
+struct DoesNotCompare;
+
+#[async_trait]
+impl Defect for DoesNotCompare {
+    async fn write_record(&self, sound: &SharedStore, write: RecordWrite) -> Result<RecordVersion> {
+        sound.write_record(RecordWrite { expected: None, ..write }).await
+    }
+}
+
+struct ComparesTooEarly;
+
+#[async_trait]
+impl Defect for ComparesTooEarly {
+    async fn write_record(&self, sound: &SharedStore, write: RecordWrite) -> Result<RecordVersion> {
+        let actual = sound.record(&write.name).await?.map_or(RecordVersion::NONE, |record| record.version);
+        if write.expected.is_some_and(|expected| expected != actual) {
+            return sound.write_record(write).await;
+        }
+        dawdle().await;
+        sound.write_record(RecordWrite { expected: None, ..write }).await
+    }
+}
+
+struct LateMove;
+
+#[async_trait]
+impl Defect for LateMove {
+    async fn write_record(&self, sound: &SharedStore, write: RecordWrite) -> Result<RecordVersion> {
+        if !write.name.as_str().starts_with("checkpoint/") {
+            return sound.write_record(write).await;
+        }
+        dawdle().await;
+        sound.write_record(RecordWrite { expected: None, ..write }).await
+    }
+}
+
+struct EmptyRemoves;
+
+#[async_trait]
+impl Defect for EmptyRemoves {
+    async fn write_record(&self, sound: &SharedStore, write: RecordWrite) -> Result<RecordVersion> {
+        let value = write.value.filter(|value| !value.is_empty());
+        sound.write_record(RecordWrite { value, ..write }).await
+    }
+}
+
+struct VersionStays;
+
+#[async_trait]
+impl Defect for VersionStays {
+    async fn record(&self, sound: &SharedStore, name: &RecordName) -> Result<Option<Record>> {
+        Ok(sound.record(name).await?.map(|record| Record { version: RecordVersion::new(1), ..record }))
+    }
+}
