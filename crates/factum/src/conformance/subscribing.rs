@@ -1,5 +1,6 @@
 //! Subscribing: what is there, then what comes, without a gap or a duplicate between the two.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -74,8 +75,13 @@ async fn subscription_keeps_up_with_concurrent_writers(stage: Stage) -> Verdict 
         let mut subscription = Subscription::new(store.clone(), from_start(Query::all()));
         async move {
             let mut seen = Vec::with_capacity(total);
+            let mut versions = HashMap::new();
             while seen.len() < total {
-                seen.push(subscription.next().await?);
+                let event = subscription.next().await?;
+                let version: &mut u64 = versions.entry(event.stream.clone()).or_default();
+                *version += 1;
+                ensure_eq!(event.version.get(), *version, "the next version that the subscription gave of {}", event.stream);
+                seen.push(event);
             }
             Verdict::Ok((seen, subscription.next_recorded().await?))
         }
