@@ -2,7 +2,7 @@
 
 use super::check::{Check, Verdict, check, ensure, ensure_eq};
 use super::refusal::{condition_failed, conflict};
-use super::sample::{event, events, landscape, queries, stream, tag, tagged};
+use super::sample::{event, events, landscape, queries, stream, tag, tagged, version};
 use super::stage::Stage;
 use crate::{Append, Condition, Error, EventStore, ExpectedVersion, GlobalPosition, Query, ReadLog};
 
@@ -14,6 +14,7 @@ pub(super) const CHECKS: &[Check] = &[
     check!(condition_does_not_concern_its_own_append, "The events of the append itself do not break its condition.", Conditions),
     check!(condition_and_expectation_must_both_hold, "Either refuses the append.", Conditions),
     check!(condition_spans_all_streams_of_an_append, "One that fails changes no stream.", Conditions, MultiStreamAppend),
+    check!(condition_counts_truncated_events, "An event that was truncated was still recorded.", Conditions, Truncate),
     check!(racing_conditional_appends_have_one_winner, "Of appends that rule each other out exactly one is recorded.", Conditions),
     check!(course_is_never_overbooked, "Students that enrol at once never take more places than there are.", Conditions),
 ];
@@ -105,6 +106,19 @@ async fn condition_spans_all_streams_of_an_append(stage: Stage) -> Verdict {
     stage.unchanged_since(&before).await?;
     stage.append(append(head)).await?;
     condition_failed(stage.append(append(head)).await)?;
+    Ok(())
+}
+
+async fn condition_counts_truncated_events(stage: Stage) -> Verdict {
+    let student = stream("Student-1");
+    let head = stage.record(&student, &[tagged("Enrolled", "", ["course:42"])]).await?.last_position();
+    stage.store.truncate_before(&student, version(2)).await?;
+    let append = |after| {
+        let condition = none_of(Query::tags([tag("course:42")]), after);
+        Append::to(stream("Student-2"), [tagged("Enrolled", "", ["course:42"])]).on_condition(condition)
+    };
+    condition_failed(stage.append(append(GlobalPosition::START)).await)?;
+    stage.append(append(head)).await?;
     Ok(())
 }
 

@@ -298,6 +298,7 @@ async fn ids_of_truncated_events_are_forgotten(stage: Stage) -> Verdict {
     let first = events(4);
     stage.record(&order, &first).await?;
     stage.store.truncate_before(&order, version(3)).await?;
+    conflict(stage.record(&order, &first[1..3]).await)?;
     let receipt = stage.record(&order, &first[..2]).await?;
     ensure!(!receipt.duplicate, "an append of truncated ids was called a duplicate");
     ensure_eq!(versions(&stage.stream(&order).await?), [3, 4, 5, 6], "the stream's versions");

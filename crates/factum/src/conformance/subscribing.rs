@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 
+use super::bugs::without_wake_ups;
 use super::check::{Check, Verdict, check, ensure, ensure_eq};
 use super::concurrency::writers;
 use super::refusal::unavailable;
@@ -21,6 +22,7 @@ pub(super) const CHECKS: &[Check] = &[
     check!(subscriptions_are_independent, "Each of several subscriptions gets every event."),
     check!(slow_subscription_holds_nobody_up, "While one subscriber rests, appends and other subscribers go on; it then misses nothing."),
     check!(cancelled_wait_for_an_event_loses_nothing, "Waiting for the next event can be given up and taken up again."),
+    check!(subscription_needs_no_wake_up, "Where the store misses every wake-up, a subscription finds what comes by looking again."),
     check!(subscription_says_when_it_has_caught_up, "With all recorded events given out there is none, and the position is the head."),
     check!(wait_returns_at_once_for_what_is_there, "Waiting after a position that events stand after returns at once."),
     check!(wait_returns_for_what_is_recorded_later, "Waiting at the head returns when something is recorded."),
@@ -199,6 +201,21 @@ async fn cancelled_wait_for_an_event_loses_nothing(stage: Stage) -> Verdict {
     }
     let remaining = 40 - seen.len();
     seen.extend(take(&stage, &mut subscription, remaining).await?);
+    gave_the_log(&seen, &stage.log().await?)
+}
+
+async fn subscription_needs_no_wake_up(stage: Stage) -> Verdict {
+    let options = SubscriptionOptions { poll_interval: Duration::from_millis(5), ..SubscriptionOptions::default() };
+    let mut subscription = Subscription::new(without_wake_ups(stage.store.clone()), options);
+    let mut seen = Vec::new();
+    for round in 0..5 {
+        if round > 0 {
+            // It waits already when the event is recorded.
+            ensure!(subscription.next().now_or_never().is_none(), "it gave an event that was not recorded");
+        }
+        stage.record(&stream("Order-1"), &events(2)).await?;
+        seen.extend(take(&stage, &mut subscription, 2).await?);
+    }
     gave_the_log(&seen, &stage.log().await?)
 }
 

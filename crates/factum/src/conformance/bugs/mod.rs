@@ -18,6 +18,7 @@ use std::time::Duration;
 use super::check::run_with_patience;
 use super::{Outcome, Subject, checks};
 use crate::SharedStore;
+pub(super) use ordering::without_wake_ups;
 use shelf::Shelf;
 
 /// A store with one defect.

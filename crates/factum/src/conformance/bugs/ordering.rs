@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use futures::{FutureExt, StreamExt, future};
 
 use super::PlantedBug;
-use super::defect::{Defect, bug};
+use super::defect::{Defect, bug, plant};
 use crate::{Append, EventStream, GlobalPosition, ReadLog, ReadStream, Receipt, RecordedEvent, Result, SharedStore, StreamId};
 
 pub(super) const BUGS: &[PlantedBug] = &[
@@ -150,6 +150,11 @@ impl Defect for HalfVisible {
     fn read_log(&self, sound: &SharedStore, options: ReadLog) -> EventStream {
         unhidden(&self.0, || sound.read_log(options))
     }
+}
+
+/// The store, but that nobody wakes those who wait: what is allowed once in a while, always.
+pub(in crate::conformance) fn without_wake_ups(store: SharedStore) -> SharedStore {
+    plant(store, NeverWakes)
 }
 
 struct NeverWakes;
