@@ -373,12 +373,12 @@ impl Pending<'_> {
         self.view.tables.count(key, u64::MAX)
     }
 
-    /// The positions found under `key`, after `after`, rising: at most `limit`, from the end that `take` says.
+    /// The positions found under `key`, after `after` and up to `up_to`, rising: at most `limit`, from the end that `take` says.
     ///
     /// # Errors
     /// As [`Pending::count`].
-    pub fn positions(&self, key: Key, after: u64, take: Take, limit: usize) -> Result<Vec<u64>> {
-        self.view.tables.values(key, (after, u64::MAX), take == Take::Lowest, limit)
+    pub fn positions(&self, key: Key, after: u64, up_to: u64, take: Take, limit: usize) -> Result<Vec<u64>> {
+        self.view.tables.values(key, (after, up_to), take == Take::Lowest, limit)
     }
 
     /// Reads one entry.

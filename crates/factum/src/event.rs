@@ -14,6 +14,9 @@ text_type! {
     EventType, "event type", 255
 }
 
+#[cfg(feature = "embedded")]
+crate::text::trusted!(EventType);
+
 /// An event as the user proposes it.
 ///
 /// `data` and `metadata` are bytes to the store; Factum's own tools write and expect JSON.

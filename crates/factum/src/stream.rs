@@ -11,6 +11,9 @@ text_type! {
     StreamId, "stream id", 1_024
 }
 
+#[cfg(feature = "embedded")]
+crate::text::trusted!(StreamId);
+
 text_type! {
     /// The kind of a stream: the text before the first `-` of its id, or the whole id where there is none.
     Category, "category", 1_024
@@ -26,10 +29,15 @@ impl StreamId {
 
     /// The text of the stream's category, without making a [`Category`] of it.
     pub fn category_str(&self) -> &str {
-        match self.as_str().split_once('-') {
-            Some((category, _)) if !category.is_empty() => category,
-            _ => self.as_str(),
-        }
+        category_of(self.as_str())
+    }
+}
+
+/// The category of the stream with this id.
+pub(crate) fn category_of(stream: &str) -> &str {
+    match stream.split_once('-') {
+        Some((category, _)) if !category.is_empty() => category,
+        _ => stream,
     }
 }
 

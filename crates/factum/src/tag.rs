@@ -6,3 +6,6 @@ text_type! {
     /// A label on an event, such as `course:42`; conditions and reads can ask for it across streams.
     Tag, "tag", 255
 }
+
+#[cfg(feature = "embedded")]
+crate::text::trusted!(Tag);

@@ -113,6 +113,25 @@ macro_rules! text_type {
 }
 pub(crate) use text_type;
 
+/// Takes texts that were checked before they were stored.
+#[cfg(feature = "embedded")]
+pub(crate) trait Trusted {
+    fn trusted(text: &str) -> Self;
+}
+
+#[cfg(feature = "embedded")]
+macro_rules! trusted {
+    ($($name:ty),*) => {
+        $(impl crate::text::Trusted for $name {
+            fn trusted(text: &str) -> Self {
+                Self(text.into())
+            }
+        })*
+    };
+}
+#[cfg(feature = "embedded")]
+pub(crate) use trusted;
+
 #[cfg(test)]
 mod tests {
     use crate::{StreamId, Tag};

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::error::{Error, Result};
-use crate::store::{Admission, Ledger, admit, check_shape};
+use crate::store::{Admission, Ledger, admit, admit_record, admit_truncation, check_shape};
 use crate::{
     Append, Capabilities, Direction, EventStore, EventStream, GlobalPosition, Idempotency, InfoStream, Limits, ListStreams, Query, ReadLog,
     ReadStream, Receipt, Record, RecordName, RecordVersion, RecordWrite, RecordedEvent, Stats, StreamId, StreamInfo, StreamReceipt,
@@ -240,15 +240,9 @@ impl EventStore for Memory {
 
     async fn truncate_before(&self, id: &StreamId, before: StreamVersion) -> Result<StreamInfo> {
         let mut state = self.state()?;
-        let Some(info) = state.info(id) else {
-            return Err(Error::invalid(format!("stream {id} does not exist; there is nothing to truncate")));
-        };
-        if before > info.version.plus(1) {
-            let max = info.version.plus(1);
-            return Err(Error::invalid(format!("stream {id} is at version {}; truncate before {max} at most", info.version)));
-        }
-        let stream = state.streams.get_mut(id).expect("it exists");
-        stream.truncated = stream.truncated.max(before.get().saturating_sub(1));
+        let (version, first) = state.info(id).map(|info| (info.version, info.first_version)).unwrap_or_default();
+        let first = admit_truncation(id, version, first, before)?;
+        state.streams.get_mut(id).expect("it exists").truncated = first.get() - 1;
         Ok(state.info(id).expect("it exists"))
     }
 
@@ -259,23 +253,11 @@ impl EventStore for Memory {
     }
 
     async fn write_record(&self, write: RecordWrite) -> Result<RecordVersion> {
-        let bytes = write.value.as_ref().map_or(0, |value| value.len() as u64);
-        if bytes > self.limits.record_bytes_max {
-            return Err(Error::PayloadTooLarge { bytes, bytes_max: self.limits.record_bytes_max });
-        }
         let mut state = self.state()?;
-        let (last, held) = state.records.get(&write.name).cloned().unwrap_or_default();
-        let actual = if held.is_some() { last } else { RecordVersion::NONE };
-        if let Some(expected) = write.expected
-            && expected != actual
-        {
-            return Err(Error::RecordConflict { name: write.name, expected, actual });
-        }
-        if write.value.is_none() && held.is_none() {
+        let (written, held) = state.records.get(&write.name).cloned().unwrap_or_default();
+        let Some(version) = admit_record(&write, written.get(), held.is_some(), self.limits.record_bytes_max)? else {
             return Ok(RecordVersion::NONE);
-        }
-        // A removed record keeps its version, so that writing it again does not give an old version a new meaning.
-        let version = RecordVersion::new(last.get() + 1);
+        };
         state.records.insert(write.name, (version, write.value));
         Ok(version)
     }

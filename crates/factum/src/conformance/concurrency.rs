@@ -186,22 +186,30 @@ async fn head_is_never_ahead_of_what_can_be_read(stage: Stage) -> Verdict {
 }
 
 async fn reader_never_sees_half_an_append(stage: Stage) -> Verdict {
-    let writing = Arc::new(AtomicUsize::new(1));
-    let (store, done) = (stage.store.clone(), writing.clone());
+    let reading = Arc::new(AtomicUsize::new(1));
+    let (store, busy) = (stage.store.clone(), reading.clone());
     let reader = tokio::spawn(async move {
-        while done.load(Ordering::SeqCst) > 0 {
-            let seen: Vec<_> = store.read_log(ReadLog::default()).try_collect().await?;
-            let debits = seen.iter().filter(|event| event.data == "debit").count();
-            let credits = seen.iter().filter(|event| event.data == "credit").count();
-            ensure_eq!(credits, debits, "credits read, beside debits");
-            tokio::task::yield_now().await;
-        }
-        Ok(())
+        let verdict = read_transfers(&store).await;
+        busy.store(0, Ordering::SeqCst);
+        verdict
     });
-    let transfers = (0..4).map(|writer| transfers(stage.store.clone(), writer, 15));
-    stage.all(transfers).await?;
-    writing.store(0, Ordering::SeqCst);
+    // As long as it reads there is something to come between its reads.
+    while reading.load(Ordering::SeqCst) > 0 {
+        stage.all((0..4).map(|writer| transfers(stage.store.clone(), writer, 5))).await?;
+    }
     stage.within("the reader to come to the end", reader).await??
+}
+
+/// Reads the log again and again, and fails if it ever holds one half of a transfer.
+async fn read_transfers(store: &SharedStore) -> Verdict {
+    for _ in 0..40 {
+        let seen: Vec<_> = store.read_log(ReadLog::default()).try_collect().await?;
+        let debits = seen.iter().filter(|event| event.data == "debit").count();
+        let credits = seen.iter().filter(|event| event.data == "credit").count();
+        ensure_eq!(credits, debits, "credits read, beside debits");
+        tokio::task::yield_now().await;
+    }
+    Ok(())
 }
 
 async fn transfers(store: SharedStore, writer: usize, count: usize) -> Verdict {

@@ -1,4 +1,5 @@
-//! The rules of an append: whether it is recorded, is a duplicate, or is refused. One place, for every store that decides itself.
+//! The rules of writing: whether an append is recorded, is a duplicate, or is refused; and the same for records and truncations. One
+//! place, for every store that decides itself.
 //!
 //! The table of idempotency: an id that stands in the stream with other content is `IdReused`; all of the ids there, where this append
 //! would have put them, is a duplicate; all there elsewhere, or only some, is a conflict. Duplicates come before expectations and
@@ -10,8 +11,8 @@ use uuid::Uuid;
 
 use crate::error::{Conflict, ConflictReason, Error, Result};
 use crate::{
-    Append, ExpectedVersion, GlobalPosition, Limits, NewEvent, Query, Receipt, RecordedEvent, StreamAppend, StreamId, StreamReceipt,
-    StreamVersion,
+    Append, ExpectedVersion, GlobalPosition, Limits, NewEvent, Query, Receipt, RecordVersion, RecordWrite, RecordedEvent, StreamAppend,
+    StreamId, StreamReceipt, StreamVersion,
 };
 
 /// What the rules ask of a store. Nothing may change between these calls and the write that follows.
@@ -158,4 +159,40 @@ fn stands_where_it_belongs(expected: ExpectedVersion, recorded: &[RecordedEvent]
 
 fn conflict(part: &StreamAppend, actual: StreamVersion, reason: ConflictReason) -> Error {
     Conflict { stream: part.stream.clone(), expected: part.expected, actual, reason }.into()
+}
+
+/// Decides about a write to a record that has been written so often (0: never) and is there or not. `None` if nothing changes.
+pub(crate) fn admit_record(write: &RecordWrite, written: u64, is_there: bool, bytes_max: u64) -> Result<Option<RecordVersion>> {
+    check_record(write, bytes_max)?;
+    let actual = if is_there { RecordVersion::new(written) } else { RecordVersion::NONE };
+    if let Some(expected) = write.expected
+        && expected != actual
+    {
+        return Err(Error::RecordConflict { name: write.name.clone(), expected, actual });
+    }
+    // A removed record keeps its version, so that writing it again does not give an old version a new meaning.
+    Ok((write.value.is_some() || is_there).then(|| RecordVersion::new(written + 1)))
+}
+
+/// Checks a record's size.
+pub(crate) fn check_record(write: &RecordWrite, bytes_max: u64) -> Result<()> {
+    let bytes = write.value.as_ref().map_or(0, |value| value.len() as u64);
+    if bytes > bytes_max { Err(Error::PayloadTooLarge { bytes, bytes_max }) } else { Ok(()) }
+}
+
+/// Checks a truncation of a stream that is at `version` and can be read from `first` on. Returns from where on it can be read then.
+pub(crate) fn admit_truncation(
+    stream: &StreamId,
+    version: StreamVersion,
+    first: StreamVersion,
+    before: StreamVersion,
+) -> Result<StreamVersion> {
+    if version == StreamVersion::NONE {
+        return Err(Error::invalid(format!("stream {stream} does not exist; there is nothing to truncate")));
+    }
+    let max = version.plus(1);
+    if before > max {
+        return Err(Error::invalid(format!("stream {stream} is at version {version}; truncate before {max} at most")));
+    }
+    Ok(before.max(first))
 }

@@ -12,7 +12,9 @@ use futures::stream::BoxStream;
 use crate::error::Result;
 use crate::{Append, GlobalPosition, Receipt, Record, RecordName, RecordVersion, RecordWrite, RecordedEvent, StreamId, StreamVersion};
 
-pub(crate) use admission::{Admission, Ledger, admit, check_shape};
+#[cfg(feature = "embedded")]
+pub(crate) use admission::check_record;
+pub(crate) use admission::{Admission, Ledger, admit, admit_record, admit_truncation, check_shape};
 pub use capabilities::{Capabilities, Idempotency, Limits, Support};
 pub use ext::EventStoreExt;
 pub use options::{Direction, ListStreams, ReadLog, ReadStream};

@@ -34,6 +34,9 @@ pub struct PlantedBug {
     plant: fn(SharedStore, u64) -> SharedStore,
 }
 
+/// How often a check may try to catch its bug.
+const TRIES: usize = 5;
+
 /// All planted bugs.
 pub fn planted_bugs() -> Vec<PlantedBug> {
     [appends::BUGS, ordering::BUGS, reads::BUGS, content::BUGS, records::BUGS, reopening::BUGS].concat()
@@ -45,7 +48,7 @@ impl PlantedBug {
         Arc::new(Shelf::with(self.name, self.plant))
     }
 
-    /// Plays the check that is to catch the bug against it, and gives what the check said.
+    /// Plays the check that is to catch the bug against it, a few times if it must, and gives what the check said.
     ///
     /// # Errors
     /// If the check did not notice the bug, or there is no such check.
@@ -53,11 +56,15 @@ impl PlantedBug {
         let Self { name, caught_by, .. } = self;
         let check = checks().into_iter().find(|check| check.name == *caught_by);
         let check = check.ok_or_else(|| format!("there is no check {caught_by}, which is to catch {name}"))?;
-        match run_with_patience(&check, &self.subject(), Duration::from_secs(3)).await {
-            Outcome::Failed { message } => Ok(message),
-            Outcome::Passed => Err(format!("{caught_by} did not catch {name}")),
-            Outcome::Skipped { reason } => Err(format!("{caught_by} was skipped on {name}: {reason}")),
+        // What needs others to come between shows in nearly every run, but not in every one on a busy machine.
+        for _ in 0..TRIES {
+            match run_with_patience(&check, &self.subject(), Duration::from_secs(3)).await {
+                Outcome::Failed { message } => return Ok(message),
+                Outcome::Passed => {}
+                Outcome::Skipped { reason } => return Err(format!("{caught_by} was skipped on {name}: {reason}")),
+            }
         }
+        Err(format!("{caught_by} did not catch {name} in {TRIES} tries"))
     }
 }
 

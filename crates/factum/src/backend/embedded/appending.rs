@@ -1,0 +1,218 @@
+//! What is handed to the log's writer: appends, writes to records, truncations.
+
+use factum_engine::{Decision, Draft, Failure, Pending, Proposal, Take};
+use tokio::sync::oneshot;
+use uuid::Uuid;
+
+use super::error::failed;
+use super::payload::{self, Decoder, Keys, Parts, senseless};
+use super::reading::truncation_of;
+use super::selection::Selection;
+use crate::error::Result;
+use crate::store::{Admission, Ledger, admit, admit_record, admit_truncation};
+use crate::{
+    Append, Direction, GlobalPosition, Query, Receipt, RecordVersion, RecordWrite, RecordedEvent, StreamId, StreamInfo, StreamReceipt,
+    StreamVersion,
+};
+
+/// A request with its answer, which is given when what it rests on is durable.
+pub(super) struct Request<D: Decide> {
+    decide: D,
+    keys: Keys,
+    answer: Option<Result<D::Answer>>,
+    sender: oneshot::Sender<Result<D::Answer>>,
+}
+
+/// How a request is decided, on the writer's thread.
+pub(super) trait Decide: Send + 'static {
+    type Answer: Send + 'static;
+
+    /// The answer, and what is to be recorded for it to be true.
+    fn decide(&mut self, log: &Pending<'_>, keys: &Keys) -> Result<(Self::Answer, Option<Draft>)>;
+}
+
+impl<D: Decide> Request<D> {
+    pub(super) fn new(decide: D, keys: Keys) -> (Box<Self>, oneshot::Receiver<Result<D::Answer>>) {
+        let (sender, receiver) = oneshot::channel();
+        (Box::new(Self { decide, keys, answer: None, sender }), receiver)
+    }
+}
+
+impl<D: Decide> Proposal for Request<D> {
+    fn decide(&mut self, log: &Pending<'_>) -> Decision {
+        match self.decide.decide(log, &self.keys) {
+            Ok((answer, draft)) => {
+                self.answer = Some(Ok(answer));
+                draft.map_or(Decision::Nothing, Decision::Record)
+            }
+            Err(error) => {
+                self.answer = Some(Err(error));
+                Decision::Nothing
+            }
+        }
+    }
+
+    fn settle(self: Box<Self>, outcome: Result<(), Failure>) {
+        let answer = match outcome {
+            Ok(()) => self.answer.expect("it was decided"),
+            Err(failure) => Err(failed(failure)),
+        };
+        // Whoever asked may have gone.
+        let _ = self.sender.send(answer);
+    }
+}
+
+/// An append, with its events already written as payloads.
+pub(super) struct AppendRequest {
+    append: Append,
+    draft: Option<Draft>,
+}
+
+impl AppendRequest {
+    pub(super) fn new(append: Append, keys: &Keys) -> Self {
+        let events = append.streams.iter().flat_map(|part| part.events.iter().map(|event| (&part.stream, event)));
+        let bytes = events.clone().map(|(stream, event)| payload::bytes_of(stream, event)).sum();
+        let mut draft = Draft::with_capacity(bytes, append.events());
+        for (stream, event) in events {
+            let tags = event.tags.iter().map(|tag| tag.as_str());
+            let terms = keys.terms(stream.as_str(), event.event_type.as_str(), tags, event.id);
+            draft.entry(terms, |out| payload::write(stream, event, out));
+        }
+        Self { append, draft: Some(draft) }
+    }
+}
+
+impl Decide for AppendRequest {
+    type Answer = Receipt;
+
+    fn decide(&mut self, log: &Pending<'_>, keys: &Keys) -> Result<(Receipt, Option<Draft>)> {
+        match admit(&self.append, &PendingLedger { log, keys })? {
+            Admission::Duplicate(receipt) => Ok((receipt, None)),
+            Admission::Fresh(versions) => {
+                let mut position = log.next_position();
+                let parts = self.append.streams.iter().zip(versions);
+                let receipt = |(part, before): (&crate::StreamAppend, StreamVersion)| {
+                    let events = part.events.len() as u64;
+                    let first = position;
+                    position += events;
+                    StreamReceipt {
+                        stream: part.stream.clone(),
+                        first_version: before.plus(1),
+                        last_version: before.plus(events),
+                        first_position: GlobalPosition::from_number(first),
+                        last_position: GlobalPosition::from_number(position - 1),
+                    }
+                };
+                Ok((Receipt { streams: parts.map(receipt).collect(), duplicate: false }, self.draft.take()))
+            }
+        }
+    }
+}
+
+/// The log as the rules of an append see it.
+struct PendingLedger<'l> {
+    log: &'l Pending<'l>,
+    keys: &'l Keys,
+}
+
+impl PendingLedger<'_> {
+    fn event(&self, position: u64, wanted: impl FnOnce(&Parts<'_>) -> bool) -> Result<Option<RecordedEvent>> {
+        self.log.entry(position, |entry| {
+            let Some(parts) = Parts::read(entry.payload) else { return Err(senseless(position)) };
+            if wanted(&parts) { Decoder::default().event_of(&entry, &parts).map(Some) } else { Ok(None) }
+        })?
+    }
+
+    fn first_version(&self, stream: &str) -> Result<u64> {
+        let (key, name) = self.keys.truncation(stream);
+        Ok(self.log.record(key, &name, |record| truncation_of(record.value))?.unwrap_or(1))
+    }
+}
+
+impl Ledger for PendingLedger<'_> {
+    fn version(&self, stream: &StreamId) -> Result<StreamVersion> {
+        Ok(StreamVersion::new(self.log.count(self.keys.stream(stream.as_str()))?))
+    }
+
+    fn find(&self, stream: &StreamId, id: Uuid) -> Result<Option<RecordedEvent>> {
+        let key = self.keys.id(stream.as_str(), id);
+        let mut found = None;
+        // The same id stands there more than once only if it was forgotten by a truncation: the newest counts.
+        for position in self.log.positions(key, 0, u64::MAX, Take::Lowest, usize::MAX)?.into_iter().rev() {
+            found = self.event(position, |parts| parts.id == id && parts.stream == stream.as_str())?;
+            if found.is_some() {
+                break;
+            }
+        }
+        let Some(event) = found else { return Ok(None) };
+        Ok((event.version.get() >= self.first_version(stream.as_str())?).then_some(event))
+    }
+
+    fn match_after(&self, query: &Query, after: GlobalPosition) -> Result<Option<GlobalPosition>> {
+        let last = self.log.next_position() - 1;
+        let mut after = after.number();
+        let selection = Selection::of(query, self.keys);
+        while after < last {
+            let positions = match &selection {
+                Some(selection) => selection.positions(self.log, (after, last), Direction::Forward, 16)?,
+                None => (after + 1..=last.min(after + 16)).collect(),
+            };
+            let Some(end) = positions.last().copied() else { break };
+            for position in positions {
+                let matches = |parts: &Parts<'_>| may_be(query, parts);
+                if let Some(event) = self.event(position, matches)?
+                    && query.matches_event(&event)
+                {
+                    return Ok(Some(event.position));
+                }
+            }
+            after = end;
+        }
+        Ok(None)
+    }
+}
+
+/// Whether the stream is one that the query asks for; a look at the bytes, before an event is made of them.
+fn may_be(query: &Query, parts: &Parts<'_>) -> bool {
+    query.items.is_empty()
+        || query.items.iter().any(|item| item.stream_prefix.as_ref().is_none_or(|prefix| parts.stream.starts_with(prefix.as_str())))
+}
+
+impl Decide for RecordWrite {
+    type Answer = RecordVersion;
+
+    fn decide(&mut self, log: &Pending<'_>, keys: &Keys) -> Result<(RecordVersion, Option<Draft>)> {
+        let (key, name) = keys.record(self.name.as_str());
+        let (last, there) = log.record(key, &name, |record| (record.version, record.value.is_some()))?.unwrap_or((0, false));
+        let Some(version) = admit_record(self, last, there, u64::MAX)? else { return Ok((RecordVersion::NONE, None)) };
+        let mut draft = Draft::default();
+        draft.record(key, &name, version.get(), self.value.as_deref());
+        Ok((version, Some(draft)))
+    }
+}
+
+/// Makes a stream's events below a version unreadable.
+pub(super) struct TruncateRequest {
+    pub(super) stream: StreamId,
+    pub(super) before: StreamVersion,
+}
+
+impl Decide for TruncateRequest {
+    type Answer = StreamInfo;
+
+    fn decide(&mut self, log: &Pending<'_>, keys: &Keys) -> Result<(StreamInfo, Option<Draft>)> {
+        let ledger = PendingLedger { log, keys };
+        let version = ledger.version(&self.stream)?;
+        let first = StreamVersion::new(ledger.first_version(self.stream.as_str())?);
+        let first_version = admit_truncation(&self.stream, version, first, self.before)?;
+        let info = StreamInfo { stream: self.stream.clone(), version, first_version };
+        if first_version == first {
+            return Ok((info, None));
+        }
+        let before = first_version.get();
+        let (key, name) = keys.truncation(self.stream.as_str());
+        let mut draft = Draft::default();
+        draft.record(key, &name, before, Some(&before.to_le_bytes()));
+        Ok((info, Some(draft)))
+    }
+}

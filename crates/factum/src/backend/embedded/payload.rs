@@ -1,0 +1,280 @@
+//! Events as the engine's payloads, and the keys they are found under. The layout is drawn in `docs/format.md`.
+
+use bytes::Bytes;
+use factum_engine::{Entry, Indexer, Key, KeyMaker, Kind, Terms};
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use crate::error::{Error, Result};
+use crate::stream::category_of;
+use crate::text::Trusted;
+use crate::{EventType, GlobalPosition, NewEvent, RecordedEvent, StreamId, StreamVersion, Tag};
+
+/// Entries of a stream, which are numbered.
+const STREAM: Kind = Kind(1);
+const CATEGORY: Kind = Kind(2);
+const TYPE: Kind = Kind(3);
+const TAG: Kind = Kind(4);
+/// Of a stream and an event id together.
+const ID: Kind = Kind(5);
+/// The first events of a category's streams.
+const STREAMS_OF_CATEGORY: Kind = Kind(6);
+/// One key each: the first events of all streams, categories and types.
+const STREAMS: Kind = Kind(7);
+const CATEGORIES: Kind = Kind(8);
+const TYPES: Kind = Kind(9);
+/// The user's records.
+const RECORD: Kind = Kind(0x80);
+/// The store's own: from which version on a stream can be read.
+pub(super) const TRUNCATION: Kind = Kind(0x81);
+
+/// What an engine's record name begins with, so that a user's record is never taken for the store's own.
+const RECORD_PREFIX: u8 = b'r';
+const TRUNCATION_PREFIX: u8 = b't';
+
+const HAS_OCCURRED_AT: u8 = 1;
+const HAS_TAGS: u8 = 2;
+const HAS_METADATA: u8 = 4;
+
+/// Makes the keys of one store's names.
+#[derive(Clone, Debug)]
+pub(super) struct Keys(pub(super) KeyMaker);
+
+impl Keys {
+    pub(super) fn stream(&self, stream: &str) -> Key {
+        self.0.key(STREAM, stream.as_bytes())
+    }
+
+    pub(super) fn category(&self, category: &str) -> Key {
+        self.0.key(CATEGORY, category.as_bytes())
+    }
+
+    pub(super) fn event_type(&self, event_type: &str) -> Key {
+        self.0.key(TYPE, event_type.as_bytes())
+    }
+
+    pub(super) fn tag(&self, tag: &str) -> Key {
+        self.0.key(TAG, tag.as_bytes())
+    }
+
+    /// Other events can have the same key, if rarely.
+    pub(super) fn id(&self, stream: &str, id: Uuid) -> Key {
+        self.0.short_key(ID, stream.as_bytes(), id.as_bytes())
+    }
+
+    pub(super) fn streams_of(&self, category: &str) -> Key {
+        self.0.key(STREAMS_OF_CATEGORY, category.as_bytes())
+    }
+
+    pub(super) fn streams(&self) -> Key {
+        self.0.key(STREAMS, b"")
+    }
+
+    pub(super) fn categories(&self) -> Key {
+        self.0.key(CATEGORIES, b"")
+    }
+
+    pub(super) fn types(&self) -> Key {
+        self.0.key(TYPES, b"")
+    }
+
+    /// The key and the engine's name of a user's record.
+    pub(super) fn record(&self, name: &str) -> (Key, Vec<u8>) {
+        (self.0.key(RECORD, name.as_bytes()), [&[RECORD_PREFIX], name.as_bytes()].concat())
+    }
+
+    /// The key and the engine's name of the record that says how far a stream is truncated.
+    pub(super) fn truncation(&self, stream: &str) -> (Key, Vec<u8>) {
+        (self.0.key(TRUNCATION, stream.as_bytes()), [&[TRUNCATION_PREFIX], stream.as_bytes()].concat())
+    }
+
+    /// All keys of an event.
+    pub(super) fn terms<'t>(&self, stream: &str, event_type: &str, tags: impl Iterator<Item = &'t str>, id: Uuid) -> Terms {
+        let category = category_of(stream);
+        let mut labels: smallvec::SmallVec<[Key; 4]> = tags.map(|tag| self.tag(tag)).collect();
+        labels.push(self.id(stream, id));
+        Terms {
+            sequence: self.stream(stream),
+            first_of_sequence: [self.streams_of(category), self.streams()],
+            labels,
+            first_of_label: [(self.category(category), self.categories()), (self.event_type(event_type), self.types())],
+        }
+    }
+}
+
+/// Tells the engine the keys of what it finds in its log.
+pub(super) struct EventIndexer;
+
+impl Indexer for EventIndexer {
+    fn terms(&self, keys: &KeyMaker, payload: &[u8]) -> Option<Terms> {
+        let parts = Parts::read(payload)?;
+        Some(Keys(keys.clone()).terms(parts.stream, parts.event_type, parts.tags(), parts.id))
+    }
+
+    fn record_key(&self, keys: &KeyMaker, name: &[u8]) -> Option<Key> {
+        let (prefix, name) = name.split_first()?;
+        match *prefix {
+            RECORD_PREFIX => Some(keys.key(RECORD, name)),
+            TRUNCATION_PREFIX => Some(keys.key(TRUNCATION, name)),
+            _ => None,
+        }
+    }
+}
+
+/// About how many bytes an event takes.
+pub(super) fn bytes_of(stream: &StreamId, event: &NewEvent) -> usize {
+    let tags: usize = event.tags.iter().map(|tag| tag.as_str().len() + 1).sum();
+    event.data.len() + event.metadata.len() + stream.as_str().len() + event.event_type.as_str().len() + tags + 40
+}
+
+/// Writes an event as a payload.
+pub(super) fn write(stream: &StreamId, event: &NewEvent, out: &mut Vec<u8>) {
+    let flag = |is_set: bool, flag: u8| if is_set { flag } else { 0 };
+    out.push(
+        flag(event.occurred_at.is_some(), HAS_OCCURRED_AT)
+            | flag(!event.tags.is_empty(), HAS_TAGS)
+            | flag(!event.metadata.is_empty(), HAS_METADATA),
+    );
+    out.extend_from_slice(event.id.as_bytes());
+    if let Some(occurred_at) = event.occurred_at {
+        out.extend_from_slice(&occurred_at.as_second().to_le_bytes());
+        out.extend_from_slice(&occurred_at.subsec_nanosecond().to_le_bytes());
+    }
+    put_text(out, event.event_type.as_str());
+    out.extend_from_slice(&u16::try_from(stream.as_str().len()).expect("a stream id is short").to_le_bytes());
+    out.extend_from_slice(stream.as_str().as_bytes());
+    if !event.tags.is_empty() {
+        out.push(u8::try_from(event.tags.len()).expect("an event has few tags"));
+        for tag in &event.tags {
+            put_text(out, tag.as_str());
+        }
+    }
+    if !event.metadata.is_empty() {
+        out.extend_from_slice(&u32::try_from(event.metadata.len()).expect("a payload is short").to_le_bytes());
+        out.extend_from_slice(&event.metadata);
+    }
+    out.extend_from_slice(&event.data);
+}
+
+fn put_text(out: &mut Vec<u8>, text: &str) {
+    out.push(u8::try_from(text.len()).expect("types and tags are short"));
+    out.extend_from_slice(text.as_bytes());
+}
+
+/// The parts of a payload, where they stand.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Parts<'p> {
+    pub(super) id: Uuid,
+    pub(super) stream: &'p str,
+    pub(super) event_type: &'p str,
+    occurred_at: Option<(i64, i32)>,
+    tag_count: u8,
+    /// The tags, one after another, each behind its length.
+    tags: &'p [u8],
+    metadata: &'p [u8],
+    data: &'p [u8],
+}
+
+impl<'p> Parts<'p> {
+    /// `None` if the payload makes no sense, which its checksum rules out unless it was written so.
+    pub(super) fn read(payload: &'p [u8]) -> Option<Self> {
+        let mut rest = payload;
+        let [flags] = *take(&mut rest, 1)? else { return None };
+        let id = Uuid::from_slice(take(&mut rest, 16)?).ok()?;
+        let occurred_at = if flags & HAS_OCCURRED_AT != 0 {
+            let seconds = i64::from_le_bytes(take(&mut rest, 8)?.try_into().ok()?);
+            Some((seconds, i32::from_le_bytes(take(&mut rest, 4)?.try_into().ok()?)))
+        } else {
+            None
+        };
+        let event_type = std::str::from_utf8(take_short(&mut rest)?).ok()?;
+        let stream_bytes = u16::from_le_bytes(take(&mut rest, 2)?.try_into().ok()?);
+        let stream = std::str::from_utf8(take(&mut rest, stream_bytes.into())?).ok()?;
+        let tag_count = if flags & HAS_TAGS != 0 { take(&mut rest, 1)?[0] } else { 0 };
+        let tags = rest;
+        for _ in 0..tag_count {
+            std::str::from_utf8(take_short(&mut rest)?).ok()?;
+        }
+        let metadata = if flags & HAS_METADATA != 0 {
+            let bytes = u32::from_le_bytes(take(&mut rest, 4)?.try_into().ok()?);
+            take(&mut rest, usize::try_from(bytes).ok()?)?
+        } else {
+            &[]
+        };
+        Some(Self { id, stream, event_type, occurred_at, tag_count, tags, metadata, data: rest })
+    }
+
+    pub(super) fn tags(&self) -> impl Iterator<Item = &'p str> {
+        let mut rest = self.tags;
+        (0..self.tag_count).map_while(move |_| std::str::from_utf8(take_short(&mut rest)?).ok())
+    }
+}
+
+fn take<'p>(rest: &mut &'p [u8], bytes: usize) -> Option<&'p [u8]> {
+    let (taken, left) = rest.split_at_checked(bytes)?;
+    *rest = left;
+    Some(taken)
+}
+
+fn take_short<'p>(rest: &mut &'p [u8]) -> Option<&'p [u8]> {
+    let bytes = take(rest, 1)?[0];
+    take(rest, bytes.into())
+}
+
+/// Makes events of entries. Names that come again and again share their text.
+#[derive(Debug, Default)]
+pub(super) struct Decoder {
+    stream: Option<StreamId>,
+    types: Vec<EventType>,
+}
+
+impl Decoder {
+    /// So many types are remembered.
+    const TYPES_MAX: usize = 16;
+
+    pub(super) fn event(&mut self, entry: &Entry<'_>) -> Result<RecordedEvent> {
+        let Some(parts) = Parts::read(entry.payload) else { return Err(senseless(entry.position)) };
+        self.event_of(entry, &parts)
+    }
+
+    pub(super) fn event_of(&mut self, entry: &Entry<'_>, parts: &Parts<'_>) -> Result<RecordedEvent> {
+        let time = i64::try_from(entry.time).ok().and_then(|time| Timestamp::from_microsecond(time).ok());
+        let occurred_at = parts.occurred_at.map(|(seconds, nanoseconds)| Timestamp::new(seconds, nanoseconds)).transpose();
+        let (Some(recorded_at), Ok(occurred_at)) = (time, occurred_at) else { return Err(senseless(entry.position)) };
+        Ok(RecordedEvent {
+            position: GlobalPosition::from_number(entry.position),
+            stream: self.stream(parts.stream),
+            version: StreamVersion::new(entry.number),
+            id: parts.id,
+            event_type: self.event_type(parts.event_type),
+            recorded_at,
+            occurred_at,
+            data: Bytes::copy_from_slice(parts.data),
+            metadata: if parts.metadata.is_empty() { Bytes::new() } else { Bytes::copy_from_slice(parts.metadata) },
+            tags: parts.tags().map(Tag::trusted).collect(),
+        })
+    }
+
+    fn stream(&mut self, text: &str) -> StreamId {
+        match &self.stream {
+            Some(stream) if *stream == *text => stream.clone(),
+            _ => self.stream.insert(StreamId::trusted(text)).clone(),
+        }
+    }
+
+    fn event_type(&mut self, text: &str) -> EventType {
+        if let Some(known) = self.types.iter().find(|known| **known == *text) {
+            return known.clone();
+        }
+        let event_type = EventType::trusted(text);
+        if self.types.len() == Self::TYPES_MAX {
+            self.types.clear();
+        }
+        self.types.push(event_type.clone());
+        event_type
+    }
+}
+
+pub(super) fn senseless(position: u64) -> Error {
+    Error::Corrupt { reason: format!("the event at position {position} makes no sense"), source: None }
+}
