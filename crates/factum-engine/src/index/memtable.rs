@@ -129,7 +129,7 @@ impl Memtable {
         Ok((*base + values.len() as u64, !known))
     }
 
-    /// Adds a record's newest place. Places up to `durable` need not be kept beside a newer one that is durable too.
+    /// Adds a record's newest place. The log is durable up to `durable`.
     pub(crate) fn add_record(&self, key: Key, location: Location, durable: Location) {
         let mut shard = self.shard(key).write().expect("no holder of this lock panics");
         let places = shard.records.entry(key).or_insert_with(|| {
@@ -137,12 +137,9 @@ impl Memtable {
             self.record_kinds[usize::from(key.kind().0 & 0x7f)].fetch_add(1, Ordering::Relaxed);
             SmallVec::new()
         });
-        if places.last().is_some_and(|last| *last <= durable.0) {
-            places.clear();
-        } else if places.len() > 1 {
-            let keep_from = places.iter().rposition(|place| *place <= durable.0).unwrap_or(0);
-            places.drain(..keep_from);
-        }
+        // Readers see the newest place that is durable; that one stays until a newer one is.
+        let newest_durable = places.iter().rposition(|place| *place < durable.0).unwrap_or(0);
+        places.drain(..newest_durable);
         if places.last() != Some(&location.0) {
             places.push(location.0);
         }
