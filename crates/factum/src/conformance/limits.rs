@@ -26,7 +26,10 @@ const TRIED_BYTES_MAX: u64 = 64 << 20;
 
 fn bytes(count: u64) -> Bytes {
     let count = usize::try_from(count).expect("what is tried fits in memory");
-    (0..=255).cycle().take(count).collect::<Vec<u8>>().into()
+    let pattern: Vec<u8> = (0..=255).collect();
+    let mut bytes = pattern.repeat(count / pattern.len() + 1);
+    bytes.truncate(count);
+    bytes.into()
 }
 
 /// An event with so much data and metadata.
