@@ -19,6 +19,7 @@ pub(crate) fn look(workbench: &Workbench) -> Outcome<Vec<(&'static str, String)>
         ("durability", durability.to_owned()),
         ("events", format!("{PAYLOAD_BYTES} bytes of JSON each, no metadata, no tags, unless a row says otherwise")),
         ("machine", format!("{cores} cores of {}, load generator on the same; {} of memory", processor(), memory())),
+        ("load", load()),
         ("system", format!("{} {}", system.sysname().to_string_lossy(), system.release().to_string_lossy())),
         ("file system", file_system(workbench.folder()).unwrap_or_else(|| "unknown".to_owned())),
         ("build", if cfg!(debug_assertions) { "not optimised: the figures mean nothing".to_owned() } else { "release".to_owned() }),
@@ -32,6 +33,16 @@ fn processor() -> String {
 fn memory() -> String {
     let kilobytes = value("/proc/meminfo", "MemTotal").and_then(|text| text.strip_suffix(" kB")?.parse::<f64>().ok());
     kilobytes.map_or_else(|| "an unknown amount".to_owned(), |kilobytes| format!("{:.0} GB", kilobytes * 1_024.0 / 1e9))
+}
+
+/// What else ran on the machine in the last minute.
+fn load() -> String {
+    let average = std::fs::read_to_string("/proc/loadavg").ok().and_then(|text| text.split(' ').next()?.parse::<f64>().ok());
+    match average {
+        None => "unknown".to_owned(),
+        Some(average) if average < 0.7 => "nothing else is running".to_owned(),
+        Some(average) => format!("{average} programs were running besides: trust no figure that is short"),
+    }
 }
 
 /// The value of the first line `key: value`.

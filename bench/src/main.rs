@@ -14,6 +14,7 @@ mod log;
 mod memory;
 mod opening;
 mod page_cache;
+mod raw;
 mod report;
 mod sample;
 mod sqlite;
