@@ -1,7 +1,8 @@
 //! The model: random sequences of requests against a store and against a reference that is too simple to be wrong.
 //!
 //! After every step the answer and all that can be read must be the same on both. A failure is shrunk to few steps, and printed with
-//! the seed that finds it again: `FACTUM_MODEL_SEED=… cargo test --features conformance --test model`.
+//! the seed that finds it again: `FACTUM_MODEL_SEED=… cargo test --features conformance --test model`. With `FACTUM_MODEL_CASES` it tries
+//! more or fewer sequences.
 
 mod reference;
 mod step;
@@ -60,6 +61,7 @@ fn config() -> Config {
 
 fn agrees_with_the_reference(subject: &dyn Subject, cases: u32) {
     let seed = seed();
+    let cases = std::env::var("FACTUM_MODEL_CASES").map_or(cases, |text| text.parse().expect("FACTUM_MODEL_CASES is a number"));
     if let Err(failure) = play(subject, Config { cases, ..config() }, seed) {
         panic!("{} disagrees with the reference, seed {}\n{failure}", subject.name(), hexadecimal(seed));
     }
