@@ -20,7 +20,11 @@ pub(crate) async fn open_to_read(url: &str) -> Result<SharedStore, Failure> {
 /// Opens a store for a command that writes, making it if it is not there. The second value says whether it was made.
 pub(crate) async fn open_to_write(url: &str) -> Result<(SharedStore, bool), Failure> {
     refuse_memory(url)?;
-    let made = FileUrl::of(url).is_some_and(|file| !file.path.exists());
+    let file = FileUrl::of(url);
+    if let Some(file) = &file {
+        file.refuse_other_content()?;
+    }
+    let made = file.is_some_and(|file| !file.path.exists());
     Ok((factum::connect(url).await?, made))
 }
 
@@ -51,7 +55,8 @@ impl<'a> FileUrl<'a> {
     fn of(url: &'a str) -> Option<Self> {
         let rest = url.strip_prefix("file:")?;
         let path = rest.split_once('?').map_or(rest, |(path, _)| path);
-        let path = if path.starts_with("///") { &path[2..] } else { path };
+        // `file:///a` and `file:/a` are one place, `file:a` is relative.
+        let path = path.strip_prefix("//").unwrap_or(path);
         Some(Self { url, path: PathBuf::from(path) })
     }
 
@@ -63,6 +68,16 @@ impl<'a> FileUrl<'a> {
         Err(Failure::could_not(format!(
             "there is no store at {path}; append or import makes one, or name another with --store file:PATH or FACTUM_STORE"
         )))
+    }
+
+    /// Refuses a directory that someone keeps something else in, which a store should not be mixed with.
+    fn refuse_other_content(&self) -> Result<(), Failure> {
+        let has_files = std::fs::read_dir(&self.path).is_ok_and(|mut entries| entries.next().is_some());
+        if !has_files || self.path.join("log").is_dir() {
+            return Ok(());
+        }
+        let path = self.path.display();
+        Err(Failure::could_not(format!("{path} is no store, but there is something in it; name a new directory with --store file:PATH")))
     }
 
     fn with_option(&self, option: &str) -> String {

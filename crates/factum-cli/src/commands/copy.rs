@@ -79,6 +79,9 @@ pub(crate) async fn run(copy: Copy, console: &mut Console<'_>) -> Result<(), Fai
     Ok(())
 }
 
+/// How many streams are remembered, so that memory stays bounded however many there are.
+const STREAMS_KNOWN_MAX: usize = 1_000_000;
+
 struct Copier<'a> {
     source: SharedStore,
     target: SharedStore,
@@ -102,6 +105,11 @@ impl Copier<'_> {
         let mut present = 0;
         while let Some(event) = events.try_next().await? {
             progress(1);
+            if had.len() > STREAMS_KNOWN_MAX {
+                // Once all is recorded, the target itself tells again.
+                sequence.finish().await.map_err(|error| self.stopped(error))?;
+                had.clear();
+            }
             let before = match had.get(&event.stream) {
                 Some(version) => *version,
                 None => {
@@ -205,6 +213,9 @@ impl Copier<'_> {
                 let is_shared = match shared.get(&their.stream) {
                     Some(is_shared) => *is_shared,
                     None => {
+                        if shared.len() > STREAMS_KNOWN_MAX {
+                            shared.clear();
+                        }
                         let is_shared = self.source.stream(&their.stream).await?.is_some();
                         shared.insert(their.stream.clone(), is_shared);
                         is_shared

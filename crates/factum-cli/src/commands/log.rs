@@ -113,12 +113,12 @@ impl Lines {
 
     /// Lines of the log of a store whose last position is `head`.
     pub(crate) fn of_log(head: GlobalPosition) -> Self {
-        Self { position_digits: digits(head.number()), version_digits: 3, type_columns: 12, stream_columns: Some(10) }
+        Self { position_digits: digits(head.number()), version_digits: 3, type_columns: 16, stream_columns: Some(10) }
     }
 
     /// Lines of one stream.
     pub(crate) fn of_stream(info: &StreamInfo) -> Self {
-        Self { position_digits: 1, version_digits: digits(info.version.get()), type_columns: 12, stream_columns: None }
+        Self { position_digits: 1, version_digits: digits(info.version.get()), type_columns: 16, stream_columns: None }
     }
 
     /// Prints one event.

@@ -1,11 +1,17 @@
 //! Folds written in jq: a program over `{state, event}`, compiled once.
 
+use jaq_core::load::parse::Def;
 use jaq_core::load::{Arena, File, Loader};
 use jaq_core::{Compiler, Ctx, Filter, Vars, data, load, unwrap_valr};
 
+use super::null_fields;
 use crate::json::{self, Val};
 
-type Data = data::JustLut<Val>;
+/// What programs work on: values, and nothing besides.
+pub(super) type Data = data::JustLut<Val>;
+
+/// What the program is called when it is compiled.
+const MAIN: &str = "factum_fold";
 
 /// A program that has been compiled.
 pub(crate) struct Program {
@@ -18,13 +24,19 @@ impl Program {
     /// # Errors
     /// What is wrong with it, and where.
     pub(crate) fn compile(name: &str, code: &str) -> Result<Self, String> {
-        let definitions = jaq_core::defs().chain(jaq_std::defs()).chain(jaq_json::defs());
-        let functions = jaq_core::funs().chain(jaq_std::funs()).chain(jaq_json::funs());
+        let definitions = || jaq_core::defs().chain(jaq_std::defs()).chain(jaq_json::defs());
+        let functions = jaq_core::funs().chain(jaq_std::funs()).chain(jaq_json::funs()).chain(null_fields::functions());
         let arena = Arena::default();
-        let modules = Loader::new(definitions).load(&arena, File { code, path: () }).map_err(|errors| {
+        // This says what is wrong with a program, and reads whatever kind of program there is.
+        let mut modules = Loader::new(definitions()).load(&arena, File { code, path: () }).map_err(|errors| {
             let first = errors.into_iter().next();
             first.map_or_else(|| format!("{name}: it can't be read"), |(_, error)| load_error(name, code, error))
         })?;
+        if let Some(term) = load::parse(code, |parser| parser.term()) {
+            let fold = Def { name: MAIN, args: Vec::new(), body: null_fields::made(term) };
+            let loader = Loader::new(definitions().map(|definition| -> Def<&str> { definition }).chain([fold]));
+            modules = loader.load(&arena, File { code: MAIN, path: () }).map_err(|_| format!("{name}: it can't be read"))?;
+        }
         let filter = Compiler::default().with_funs(functions).compile(modules).map_err(|errors| {
             let first = errors.into_iter().flat_map(|(_, errors)| errors).next();
             first.map_or_else(
@@ -40,14 +52,6 @@ impl Program {
     /// # Errors
     /// What the program fails with, or that it gives more than one state.
     pub(crate) fn run(&self, state: Val, event: Val) -> Result<Val, String> {
-        match self.run_once(state.clone(), event.clone()) {
-            // In jq null can be given fields, `.state.count += 1`; here only an object can, so before giving up it is taken for an empty one.
-            Err(error) if matches!(state, Val::Null) => self.run_once(Val::obj(Default::default()), event).map_err(|_| error),
-            outcome => outcome,
-        }
-    }
-
-    fn run_once(&self, state: Val, event: Val) -> Result<Val, String> {
         let fields = [(json::text("state"), state.clone()), (json::text("event"), event)];
         let context = Ctx::<Data>::new(&self.filter.lut, Vars::new([]));
         let mut results = self.filter.id.run((context, Val::obj(fields.into_iter().collect()))).map(unwrap_valr);
@@ -106,6 +110,28 @@ mod tests {
     }
 
     #[test]
+    fn null_is_given_the_fields_that_a_program_sets() {
+        for (code, state, next) in [
+            (".state.count += 1 | .state", "null", r#"{"count":1}"#),
+            (".state.by[.event.type] += 1 | .state", "null", r#"{"by":{"Paid":1}}"#),
+            (".state.by[.event.type] += 1 | .state", r#"{"by":{"Paid":1}}"#, r#"{"by":{"Paid":2}}"#),
+            (".state.a.b.c = 1 | .state", "null", r#"{"a":{"b":{"c":1}}}"#),
+            (".state.list += [1] | .state", "null", r#"{"list":[1]}"#),
+            ("def add(p): p += 2; add(.state.n) | .state", "{}", r#"{"n":2}"#),
+            ("(.state.x, .state.y.z) = 1 | .state", "null", r#"{"x":1,"y":{"z":1}}"#),
+            ("reduce (1, 2) as $n (.state; .sum += $n)", "null", r#"{"sum":3}"#),
+            (".state | .a.b", "null", "null"),
+            (".state | path(.a.b[0])", "null", r#"["a","b",0]"#),
+            (".state | [paths]", r#"{"a":[1]}"#, r#"[["a"],["a",0]]"#),
+            (".state | del(.a.b)", r#"{"a":{"b":1}}"#, r#"{"a":{}}"#),
+            (".state | to_entries[0].key", r#"{"a":1}"#, r#""a""#),
+            (".event as {type: $t} | \"\\(.state.n): \\($t)\"", r#"{"n":1}"#, r#""1: Paid""#),
+        ] {
+            assert_eq!(run(code, state, r#"{"type":"Paid"}"#).as_deref(), Ok(next), "{code}");
+        }
+    }
+
+    #[test]
     fn a_program_that_gives_nothing_leaves_the_state() {
         assert_eq!(run(".event | select(false)", r#"{"a":1}"#, "{}"), Ok(r#"{"a":1}"#.to_owned()));
     }
@@ -119,5 +145,6 @@ mod tests {
         }
         assert!(run("1, 2", "null", "null").unwrap_err().contains("more than one"));
         assert!(run(".state.a.b", "[]", "null").unwrap_err().starts_with("the fold failed: "));
+        assert!(run(".event | error", "[]", "1").unwrap_err().starts_with("the fold failed: "));
     }
 }

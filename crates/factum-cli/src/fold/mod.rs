@@ -2,6 +2,7 @@
 
 mod jq;
 mod merge_patch;
+mod null_fields;
 
 use factum::RecordedEvent;
 

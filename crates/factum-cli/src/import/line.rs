@@ -1,6 +1,7 @@
 //! One line of an import: what it may say, and how it is read.
 
 use std::borrow::Cow;
+use std::collections::VecDeque;
 use std::fmt;
 
 use bytes::Bytes;
@@ -38,14 +39,36 @@ pub(super) struct Line {
     pub(super) unknown: Option<String>,
 }
 
+/// What reading one line after another keeps.
+#[derive(Debug, Default)]
+pub(super) struct Memory {
+    identities: Identities,
+    /// The types that came last: few are many lines' types, and need not be made again for each.
+    types: VecDeque<EventType>,
+}
+
+impl Memory {
+    const TYPES_MAX: usize = 16;
+
+    fn event_type(&mut self, text: &str) -> Result<EventType, String> {
+        if let Some(known) = self.types.iter().find(|known| known.as_str() == text) {
+            return Ok(known.clone());
+        }
+        let made = EventType::new(text).map_err(|error| error.to_string())?;
+        self.types.truncate(Self::TYPES_MAX - 1);
+        self.types.push_front(made.clone());
+        Ok(made)
+    }
+}
+
 /// Reads a line; `block` is what it is a part of, so that its payload need not be copied.
-pub(super) fn parse(line: &[u8], block: &Bytes, payload_bytes_max: u64, identities: &mut Identities) -> Result<Line, String> {
+pub(super) fn parse(line: &[u8], block: &Bytes, payload_bytes_max: u64, memory: &mut Memory) -> Result<Line, String> {
     let text = std::str::from_utf8(line).map_err(|error| format!("it is not UTF-8 from byte {}", error.valid_up_to() + 1))?;
     let fields: Fields<'_> = serde_json::from_str(text).map_err(|error| reason(&error))?;
     let unknown = fields.unknown.as_ref().map(|name| name.to_string());
 
     let stream = StreamId::new(string("stream", fields.stream)?.ok_or("it has no \"stream\"")?).map_err(|error| error.to_string())?;
-    let event_type = EventType::new(string("type", fields.event_type)?.ok_or("it has no \"type\"")?).map_err(|error| error.to_string())?;
+    let event_type = memory.event_type(&string("type", fields.event_type)?.ok_or("it has no \"type\"")?)?;
     let data = match payload_of("data", fields.data, fields.data_base64, block)? {
         Some(data) => data,
         None => fields.data.map(|null| block.slice_ref(null.get().as_bytes())).ok_or("it has no \"data\"")?,
@@ -64,7 +87,7 @@ pub(super) fn parse(line: &[u8], block: &Bytes, payload_bytes_max: u64, identiti
     let id = id.map(|id| Uuid::try_parse(&id).map_err(|_| format!("\"id\" is not a UUID: {:?}", excerpt(&id)))).transpose()?;
     let mut event = NewEvent { id: id.unwrap_or_default(), event_type, data, metadata, tags, occurred_at };
     if id.is_none() {
-        event.id = identities.of(&stream, &event);
+        event.id = memory.identities.of(&stream, &event);
     }
     Ok(Line { stream, event, unknown })
 }
@@ -207,7 +230,7 @@ mod tests {
 
     fn read(line: &str) -> Result<Line, String> {
         let block = Bytes::copy_from_slice(line.as_bytes());
-        parse(&block, &block, 100, &mut Identities::default())
+        parse(&block, &block, 100, &mut Memory::default())
     }
 
     #[test]

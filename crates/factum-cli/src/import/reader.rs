@@ -7,8 +7,7 @@ use bytes::Bytes;
 use factum::Limits;
 use tokio::sync::mpsc;
 
-use crate::import::identity::Identities;
-use crate::import::line::{self, Line};
+use crate::import::line::{self, Line, Memory};
 use crate::import::lines::{Block, Lines};
 use crate::sequence::Proposal;
 
@@ -80,7 +79,7 @@ impl Reader {
 
 struct Parser<R> {
     lines: Lines<R>,
-    identities: Identities,
+    memory: Memory,
     payload_bytes_max: u64,
     line_bytes_max: usize,
     /// The number of the last line.
@@ -92,7 +91,7 @@ impl<R: Read> Parser<R> {
         // JSON may take six characters for one byte of a string; beyond that no line can be of use.
         let line_bytes_max = usize::try_from(limits.payload_bytes_max.saturating_mul(8)).unwrap_or(usize::MAX).saturating_add(1 << 16);
         let lines = Lines::new(input, line_bytes_max);
-        Self { lines, identities: Identities::default(), payload_bytes_max: limits.payload_bytes_max, line_bytes_max, line: 0 }
+        Self { lines, memory: Memory::default(), payload_bytes_max: limits.payload_bytes_max, line_bytes_max, line: 0 }
     }
 
     fn next(&mut self) -> io::Result<Option<Chunk>> {
@@ -122,7 +121,7 @@ impl<R: Read> Parser<R> {
             if text.iter().all(u8::is_ascii_whitespace) {
                 continue;
             }
-            let item = match line::parse(text, block, self.payload_bytes_max, &mut self.identities) {
+            let item = match line::parse(text, block, self.payload_bytes_max, &mut self.memory) {
                 Ok(Line { stream, event, unknown }) => {
                     if let Some(name) = unknown {
                         chunk.unknown.get_or_insert((self.line, name));

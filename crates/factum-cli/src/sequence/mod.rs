@@ -9,13 +9,12 @@
 //! nothing: what is there already is a duplicate, and an append of which only a part is there is taken apart. With each append that
 //! turns out to be new, more are sent at once.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 use std::task::Poll;
 
 use factum::{
     Append, Error, EventStore, EventStoreExt, ExpectedVersion, GlobalPosition, NewEvent, Receipt, StreamAppend, StreamId, StreamVersion,
-    Uuid,
 };
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -108,8 +107,6 @@ struct Batch {
     /// Where each event comes from, in the same order.
     origins: Vec<u64>,
     bytes: usize,
-    /// The ids of the last stream's events.
-    ids: HashSet<Uuid>,
 }
 
 struct UnderWay<'s> {
@@ -145,10 +142,19 @@ impl<'s> Sequence<'s> {
     /// # Errors
     /// What keeps the store from recording anything at all; a single event that it does not take is in `refused`.
     pub(crate) async fn push(&mut self, proposal: Proposal) -> Result<(), Error> {
-        if self.ends_batch(&proposal) {
+        let Proposal { origin, stream, event } = proposal;
+        if !self.batch.origins.is_empty() && self.batch.bytes + size(&event) > self.limits.append_bytes {
             self.send().await?;
         }
-        self.add(proposal).await?;
+        if self.batch.streams.last().is_some_and(|last| last.stream == stream) {
+            if self.batch.holds_id(&event) {
+                self.send().await?;
+                self.begin_stream(stream).await?;
+            }
+        } else {
+            self.begin_stream(stream).await?;
+        }
+        self.batch.add(origin, event);
         if self.batch.origins.len() >= self.limits.append_events {
             self.send().await?;
         }
@@ -172,36 +178,20 @@ impl<'s> Sequence<'s> {
         self.known.insert(stream, Known { version, batch: 0 });
     }
 
-    /// Whether this event can't be in the same append as those before it.
-    fn ends_batch(&self, proposal: &Proposal) -> bool {
-        let Some(last) = self.batch.streams.last() else { return false };
-        if self.batch.bytes + size(&proposal.event) > self.limits.append_bytes {
-            return true;
+    /// Makes room for events of a stream, in the next append if this one has had that stream already.
+    async fn begin_stream(&mut self, stream: StreamId) -> Result<(), Error> {
+        if self.known.get(&stream).is_some_and(|known| known.batch == self.batches) {
+            self.send().await?;
         }
-        if last.stream == proposal.stream {
-            return self.batch.ids.contains(&proposal.event.id);
-        }
-        self.known.get(&proposal.stream).is_some_and(|known| known.batch == self.batches)
-    }
-
-    async fn add(&mut self, proposal: Proposal) -> Result<(), Error> {
-        let Proposal { origin, stream, event } = proposal;
-        self.batch.origins.push(origin);
-        self.batch.bytes += size(&event);
-        let continues = self.batch.streams.last().is_some_and(|last| last.stream == stream);
-        if !continues {
-            let version = match self.known.get(&stream) {
-                Some(known) => known.version,
-                None if self.look_up => self.store.version(&stream).await?,
-                None => StreamVersion::NONE,
-            };
+        let version = if let Some(known) = self.known.get_mut(&stream) {
+            known.batch = self.batches;
+            known.version
+        } else {
+            let version = if self.look_up { self.store.version(&stream).await? } else { StreamVersion::NONE };
             self.known.insert(stream.clone(), Known { version, batch: self.batches });
-            self.batch.ids.clear();
-            self.batch.streams.push(StreamAppend { stream, expected: ExpectedVersion::Exact(version), events: Vec::new() });
-        }
-        let last = self.batch.streams.last_mut().expect("the stream was just added");
-        self.batch.ids.insert(event.id);
-        last.events.push(event);
+            version
+        };
+        self.batch.streams.push(StreamAppend { stream, expected: ExpectedVersion::Exact(version), events: Vec::new() });
         Ok(())
     }
 
@@ -342,6 +332,17 @@ const APPENDS_AT_ONCE_MAX: usize = 512;
 const STREAMS_KNOWN_MAX: usize = 1_000_000;
 
 impl Batch {
+    /// Whether the last stream has an event of the same id.
+    fn holds_id(&self, event: &NewEvent) -> bool {
+        self.streams.last().is_some_and(|last| last.events.iter().any(|other| other.id == event.id))
+    }
+
+    fn add(&mut self, origin: u64, event: NewEvent) {
+        self.origins.push(origin);
+        self.bytes += size(&event);
+        self.streams.last_mut().expect("a stream was begun").events.push(event);
+    }
+
     fn into_proposals(self) -> Vec<Proposal> {
         let events = self.streams.into_iter().flat_map(|part| part.events.into_iter().map(move |event| (part.stream.clone(), event)));
         events.zip(self.origins).map(|((stream, event), origin)| Proposal { origin, stream, event }).collect()
@@ -362,7 +363,7 @@ fn append_of(proposals: &[Proposal]) -> Append {
 
 /// Whether the store refuses these events, and may take others.
 fn is_refusal(error: &Error) -> bool {
-    matches!(error, Error::Conflict(_) | Error::IdReused { .. })
+    matches!(error, Error::Conflict(_) | Error::IdReused { .. } | Error::Invalid { .. } | Error::PayloadTooLarge { .. })
 }
 
 fn size(event: &NewEvent) -> usize {

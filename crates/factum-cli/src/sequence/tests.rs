@@ -1,6 +1,6 @@
 //! What a sequence keeps, whatever is in the store already.
 
-use factum::{EventType, ReadLog, RecordedEvent, SharedStore};
+use factum::{EventType, ReadLog, RecordedEvent, SharedStore, Uuid};
 use futures::TryStreamExt;
 
 use super::*;

@@ -183,7 +183,8 @@ impl Stage<'_, '_> {
 
     fn show(&mut self, output: &str, lines: usize) -> Result<(), Failure> {
         for line in output.lines().take(lines) {
-            self.console.line(format_args!("  {line}"))?;
+            let indent = if line.is_empty() { "" } else { "  " };
+            self.console.line(format_args!("{indent}{line}"))?;
         }
         self.console.out.flush()?;
         Ok(())

@@ -1,0 +1,13 @@
+//! The command line as a user meets it: the real program, in a folder of its own.
+
+mod append;
+mod calling;
+mod copy;
+mod demo;
+mod folder;
+mod import;
+mod log;
+mod replay;
+mod round_trip;
+mod stats;
+mod verify;
