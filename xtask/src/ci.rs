@@ -18,23 +18,28 @@ pub(crate) fn run() -> Outcome {
     let checks: [Check; 5] =
         [("format", format), ("clippy", clippy), ("documentation", documentation), ("tidy", tidy::run), ("guarantees", guarantees::check)];
     for (name, check) in checks {
-        if let Err(reason) = timed(name, check) {
-            println!("{name} failed: {reason}");
+        if !timed(name, check) {
             failed.push(name);
             totals.failed += 1;
         }
     }
-    let tests = timed("tests", || test::run_all(fuzz::SECONDS_IN_TESTS, &mut totals));
-    let checks = if failed.is_empty() { Ok(()) } else { Err(format!("{} failed, see above", failed.join(", "))) };
-    totals.close(checks.and(tests))
+    if !timed("tests", || test::run_all(fuzz::SECONDS_IN_TESTS, &mut totals)) {
+        failed.push("tests");
+    }
+    totals.close(if failed.is_empty() { Ok(()) } else { Err(format!("{}; see above", failed.join(", "))) })
 }
 
-fn timed(name: &str, step: impl FnOnce() -> Outcome) -> Outcome {
+/// Runs a step and tells how it went and how long it took: whether it succeeded.
+fn timed(name: &str, step: impl FnOnce() -> Outcome) -> bool {
     println!("\n== {name}");
     let start = Instant::now();
     let outcome = step();
-    println!("== {name}: {} after {} s", if outcome.is_ok() { "ok" } else { "failed" }, start.elapsed().as_secs());
-    outcome
+    let seconds = start.elapsed().as_secs();
+    match &outcome {
+        Ok(()) => println!("== {name}: ok after {seconds} s"),
+        Err(reason) => println!("== {name}: failed after {seconds} s: {reason}"),
+    }
+    outcome.is_ok()
 }
 
 fn format() -> Outcome {
