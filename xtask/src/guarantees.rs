@@ -8,7 +8,9 @@ use crate::run::{self, Outcome};
 pub(crate) fn write() -> Outcome {
     let table = print()?;
     let path = path();
-    std::fs::write(&path, table).map_err(|error| format!("{} can't be written: {error}", path.display()))
+    let folder = path.parent().expect("it is in a folder");
+    let written = std::fs::create_dir_all(folder).and_then(|()| std::fs::write(&path, table));
+    written.map_err(|error| format!("{} can't be written: {error}", path.display()))
 }
 
 /// Checks that the table is what the suite prints today.
