@@ -40,3 +40,8 @@ pub use tag::Tag;
 pub use jiff::Timestamp;
 /// Event ids; new ones are version 7, which sort by time.
 pub use uuid::Uuid;
+
+/// The README's example, compiled and run as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct ReadmeExample;
