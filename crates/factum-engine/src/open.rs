@@ -1,11 +1,13 @@
 //! Opening a log: which files there are, where it ends, what a crash left behind, and what the index does not know yet.
 
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 
 use crate::disk::{Access, Disk};
 use crate::error::{Error, Result};
 use crate::frame::{Frame, damaged};
+use crate::index::adding::Adding;
 use crate::index::memtable::Memtable;
 use crate::index::run::Run;
 use crate::index::{Tables, merge};
@@ -14,7 +16,12 @@ use crate::live::{self, Mark};
 use crate::read::View;
 use crate::segment::{FIRST_FRAME, Location, Scan, Segment, SegmentHeader, Step, segment_path};
 use crate::shared::{Indexer, Options, Paths, Published, Shared};
-use crate::writer::index_entry;
+
+/// How much is written at once when the end of the log is written once more.
+const REWRITE_BYTES: usize = 1 << 20;
+
+/// How often a reader looks at files that a writer replaces meanwhile.
+const TRIES: u32 = 20;
 
 /// How a log is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,7 +56,13 @@ pub(crate) fn open(
         Mode::Read => disk.lock_out(&paths.lock()).map_err(Error::io("can't look at", &paths.lock()))?,
     };
     let beside_writer = mode == Mode::Read && locked_out.is_none();
-    // Read before the files are listed, so that it speaks of no file that is not on the list.
+    // In this order, because a writer may go on meanwhile: the mark goes at least as far as an index that was looked at before, and speaks
+    // of no segment that is not there when they are listed after it.
+    let runs = match Segment::open(disk, &segment_path(&paths.log, 1), Access::Read, 0) {
+        Ok(first) => open_runs(disk, &paths.index, first.header.store, mode)?,
+        Err(error) if error.is_missing_file() => Vec::new(),
+        Err(error) => return Err(error),
+    };
     let mark = live::read(&**disk, root);
     let capacity = options.segment_bytes_max.max(crate::frame::FRAME_BYTES_MAX as u64) + (1 << 20);
     let segments = match open_segments(disk, &paths, mode, capacity)? {
@@ -61,11 +74,6 @@ pub(crate) fn open(
     if mode == Mode::Write {
         disk.create_directory(&paths.index).map_err(Error::io("can't make", &paths.index))?;
     }
-    let runs = match open_runs(disk, &paths.index, store, mode) {
-        // A writer merged runs just as we looked at them: look again.
-        Err(error) if beside_writer && error.is_missing_file() => open_runs(disk, &paths.index, store, mode)?,
-        opened => opened?,
-    };
     let (replay_from, after, time) =
         runs.last().map_or((Location::new(1, FIRST_FRAME), 0, 0), |run| (run.header.to, run.header.last, run.header.last_time));
     let table = Arc::new(Memtable::new(replay_from, after, time));
@@ -75,6 +83,7 @@ pub(crate) fn open(
         disk: Arc::clone(disk),
         paths,
         store,
+        boot: disk.boot(),
         keys: KeyMaker::new(store),
         options,
         indexer,
@@ -109,7 +118,7 @@ fn begin(disk: &Arc<dyn Disk>, paths: &Paths, capacity: u64) -> Result<Segment> 
 pub(crate) fn open_segments(disk: &Arc<dyn Disk>, paths: &Paths, mode: Mode, capacity: u64) -> Result<Vec<Arc<Segment>>> {
     let files = match disk.list(&paths.log) {
         Ok(files) => files,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(Error::io("can't list", &paths.log)(error)),
     };
     let mut numbers: Vec<u32> = files.iter().filter_map(|(name, _)| name.strip_suffix(".seg")?.parse().ok()).collect();
@@ -161,9 +170,21 @@ pub(crate) fn follow(previous: &Segment, next: &Segment) -> Result<()> {
 
 /// Opens the runs that cover the log from its beginning without a gap. Others are superfluous or useless: what they cover is indexed anew.
 fn open_runs(disk: &Arc<dyn Disk>, directory: &Path, store: [u8; 16], mode: Mode) -> Result<Vec<Arc<Run>>> {
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        match find_runs(disk, directory, store, mode) {
+            // A writer merged runs just as we looked at them: look again.
+            Err(error) if error.is_missing_file() && tries < TRIES => {}
+            found => return found,
+        }
+    }
+}
+
+fn find_runs(disk: &Arc<dyn Disk>, directory: &Path, store: [u8; 16], mode: Mode) -> Result<Vec<Arc<Run>>> {
     let files = match disk.list(directory) {
         Ok(files) => files,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(Error::io("can't list", directory)(error)),
     };
     let mut candidates = Vec::new();
@@ -288,10 +309,18 @@ impl<'s> Replay<'s> {
             self.time = 0;
         }
         self.expected = Some(begin.1);
-        let limit = match mark.filter(|_| self.beside_writer) {
-            Some(mark) if mark.end.segment() == active.header.number => mark.end.offset(),
-            Some(_) => FIRST_FRAME,
-            None => u64::MAX,
+        let limit = match mark {
+            _ if self.mode == Mode::Write => {
+                self.make_durable(active, mark)?;
+                u64::MAX
+            }
+            // Beside a writer, and after one that was killed, what is behind the mark may never become durable.
+            Some(mark) if self.beside_writer || mark.boot.is_some() && mark.boot == self.shared.boot => {
+                if mark.end.segment() == active.header.number { mark.end.offset().max(indexed_to) } else { indexed_to }
+            }
+            // A writer that has just begun has set no mark yet. What the index covers is durable.
+            None if self.beside_writer => indexed_to,
+            Some(_) | None => u64::MAX,
         };
         let mut scan = Scan::new(active, begin.0);
         let problem = loop {
@@ -326,17 +355,29 @@ impl<'s> Replay<'s> {
             let what = format!("{problem}, but the log was durable up to position {}; acknowledged entries are missing", mark.last);
             return Err(Error::corrupt(&active.path, end, what));
         }
+        let tail = scan.tail(problem)?;
         active.set_end(end);
-        if self.mode == Mode::Write {
-            let tail = scan.tail(problem)?;
-            if let Some((first, last)) = tail.torn {
-                tracing::info!(segment = %active.path.display(), at = end, bytes = last - first, "removing a batch that a crash cut off");
-                active.file.truncate(end).map_err(active.io("can't shorten"))?;
-            }
-            // What was found may so far only be in the system's memory.
+        if self.mode == Mode::Write
+            && let Some((first, last)) = tail.torn
+        {
+            tracing::info!(segment = %active.path.display(), at = end, bytes = last - first, "removing a batch that a crash cut off");
+            active.file.truncate(end).map_err(active.io("can't shorten"))?;
             active.file.sync().map_err(active.io("can't sync"))?;
         }
         Ok(end)
+    }
+
+    /// Makes what is there durable: so far it may only be in the system's memory, and what is indexed may never be lost.
+    fn make_durable(&self, active: &Segment, mark: Option<Mark>) -> Result<()> {
+        if let Some(mark) = mark
+            && (mark.boot == self.shared.boot)
+        {
+            let marked = if mark.end.segment() == active.header.number { mark.end.offset() } else { FIRST_FRAME };
+            rewrite(active, marked)?;
+        }
+        active.file.sync().map_err(active.io("can't sync"))?;
+        let directory = &self.shared.paths.log;
+        self.shared.disk.sync_directory(directory).map_err(Error::io("can't sync", directory))
     }
 
     /// Adds a frame to the index, and writes the index out if that fills its table.
@@ -345,21 +386,23 @@ impl<'s> Replay<'s> {
         let view = self.shared.view();
         let table = &view.tables.active;
         let place = Location::new(segment.header.number, offset);
+        let mut adding = Adding::new(table, &view.tables);
         for index in 0..frame.header.entries {
             let entry = frame.entry(index).map_err(damaged(&segment.path, offset))?;
             let terms = self.shared.indexer.terms(&self.shared.keys, entry.payload);
             let terms = terms.ok_or_else(|| damaged(&segment.path, offset)("an entry makes no sense"))?;
-            let number = index_entry(table, &view, &terms, entry.position)?;
+            let number = adding.entry(&terms, entry.position)?;
             if number != entry.number {
                 let what = format!("the entry at position {} has number {}, and {number} was due", entry.position, entry.number);
                 return Err(Error::corrupt(&segment.path, offset, what));
             }
         }
+        adding.finish()?;
         for index in 0..frame.header.records {
             let record = frame.record(index).map_err(damaged(&segment.path, offset))?;
             let key = self.shared.indexer.record_key(&self.shared.keys, record.name);
             let key = key.ok_or_else(|| damaged(&segment.path, offset)("a record makes no sense"))?;
-            table.add_record(key, place, place);
+            table.add_record(key, place);
         }
         let to = Location::new(segment.header.number, offset + frame.header.bytes as u64);
         table.extend(to, frame.header.next_position() - 1, self.time);
@@ -398,5 +441,20 @@ impl<'s> Replay<'s> {
         self.expected = Some(frame.header.next_position());
         self.time = frame.header.time;
         Ok(())
+    }
+}
+
+/// Writes the end of the log once more. After a sync that failed, the system holds what it could not write for written: without this, a
+/// sync would say that all is well, and the next power failure would take it.
+fn rewrite(segment: &Segment, from: u64) -> Result<()> {
+    let mut buffer = vec![0; REWRITE_BYTES];
+    let mut offset = from;
+    loop {
+        let bytes = segment.file.read(offset, &mut buffer).map_err(segment.io("can't read"))?;
+        if bytes == 0 {
+            return Ok(());
+        }
+        segment.file.write(offset, &buffer[..bytes]).map_err(segment.io("can't write"))?;
+        offset += bytes as u64;
     }
 }

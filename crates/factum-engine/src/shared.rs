@@ -23,7 +23,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { segment_bytes_max: 256 << 20, memtable_bytes_max: 64 << 20, fill_ahead: true }
+        Self { segment_bytes_max: 256 << 20, memtable_bytes_max: 32 << 20, fill_ahead: true }
     }
 }
 
@@ -68,6 +68,7 @@ pub(crate) struct Shared {
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) paths: Paths,
     pub(crate) store: [u8; 16],
+    pub(crate) boot: Option<u32>,
     pub(crate) keys: KeyMaker,
     pub(crate) options: Options,
     pub(crate) indexer: Arc<dyn Indexer>,

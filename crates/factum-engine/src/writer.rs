@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::ahead::Ahead;
 use crate::error::{Error, Result};
 use crate::frame::{ALIGNMENT, Draft, Entry, Frame, Place, RecordEntry, damaged};
+use crate::index::adding::Adding;
 use crate::index::memtable::Memtable;
 use crate::key::Key;
 use crate::live::{Live, Mark};
@@ -14,9 +15,9 @@ use crate::segment::{Location, Segment, SegmentHeader};
 use crate::shared::Shared;
 
 /// A batch is written out when it is this long, even if more proposals wait, in bytes.
-const BATCH_BYTES_MAX: usize = 16 << 20;
+const BATCH_BYTES_MAX: usize = if cfg!(test) { 3 << 10 } else { 16 << 20 };
 /// Bytes of a large batch go to the file in pieces of this size, while the rest is still being made.
-const PIECE_BYTES: usize = 256 << 10;
+const PIECE_BYTES: usize = if cfg!(test) { 300 } else { 256 << 10 };
 
 /// A request to the log.
 pub trait Proposal: Send {
@@ -67,8 +68,8 @@ pub(crate) struct Writer {
     batch: Batch,
     /// Set when a sync failed: nothing is written any more.
     poisoned: Option<String>,
-    /// Bytes of a batch that failed may stand behind the end, and must go before anything else is written.
-    dirty: bool,
+    /// A next segment was begun and may be there: nothing may be added to this one.
+    rolling: bool,
 }
 
 /// Frames that are being put together, and whom to answer when they are durable.
@@ -99,9 +100,10 @@ impl Writer {
         let (end, last) = (snapshot.end.offset(), snapshot.last);
         let ahead = Arc::new(Ahead::new(Arc::clone(&shared)));
         ahead.begin(&active, end);
-        live.set(Mark { store: shared.store, end: snapshot.end, last });
         let batch = Batch { last, time, ..Batch::default() };
-        Self { shared, live, ahead, active, table, end, last, time, batch, poisoned: None, dirty: false }
+        let writer = Self { shared, live, ahead, active, table, end, last, time, batch, poisoned: None, rolling: false };
+        writer.set_mark();
+        writer
     }
 
     pub(crate) fn ahead(&self) -> &Arc<Ahead> {
@@ -125,22 +127,29 @@ impl Writer {
         self.check_usable()?;
         let view = self.shared.view();
         let Decision::Record(draft) = proposal.decide(&Pending { writer: self, view: &view }) else { return Ok(()) };
+        if draft.is_empty() {
+            return Ok(());
+        }
         let bytes = draft.frame_bytes();
         if self.batch.bytes.len() + bytes > BATCH_BYTES_MAX || !self.has_room(bytes) {
             // If the batch fails, what was decided on top of it is void.
             self.finish_batch()?;
         }
-        if !self.has_room(bytes) {
+        if self.rolling || !self.has_room(bytes) {
             self.roll()?;
         }
         self.place(&draft, &self.shared.view())
     }
 
-    fn check_usable(&mut self) -> Result<()> {
-        if let Some(reason) = &self.poisoned {
-            return Err(Error::Poisoned { reason: reason.clone() });
-        }
-        if self.dirty { self.clean() } else { Ok(()) }
+    fn check_usable(&self) -> Result<()> {
+        self.poisoned.as_ref().map_or(Ok(()), |reason| Err(Error::Poisoned { reason: reason.clone() }))
+    }
+
+    /// Writes nothing any more: what is on the disk is not known, and only opening the log again finds out.
+    fn poison(&mut self, reason: String) -> Error {
+        tracing::error!(%reason, "the log takes no more appends");
+        self.poisoned = Some(reason.clone());
+        Error::Poisoned { reason }
     }
 
     fn has_room(&self, bytes: usize) -> bool {
@@ -157,7 +166,7 @@ impl Writer {
         let position = before_last + 1;
         // The clock may go back; what is recorded may not.
         let time = self.shared.disk.now().max(before_time);
-        let numbers = match index_frame(&self.table, view, draft, position, before_to, self.durable_end()) {
+        let numbers = match index_frame(&self.table, view, draft, position, before_to) {
             Ok(numbers) => numbers,
             Err(error) => {
                 self.table.take_back(before_last, before_to, before_time);
@@ -180,6 +189,10 @@ impl Writer {
 
     fn durable_end(&self) -> Location {
         Location::new(self.active.header.number, self.end)
+    }
+
+    fn set_mark(&self) {
+        self.live.set(Mark { store: self.shared.store, end: self.durable_end(), last: self.last, boot: self.shared.boot });
     }
 
     /// Brings the batch's bytes to the file, not yet to the disk.
@@ -216,17 +229,16 @@ impl Writer {
 
     fn write_and_sync(&mut self) -> Result<(), Failure> {
         if let Err(error) = self.write_out() {
-            // Nothing was synced, so nothing can have become durable that can't be taken back.
-            self.dirty = true;
             self.take_back();
-            return Err(Failure::NotRecorded(error));
+            // A part may be in the file, whole frames even. It has to go before anyone is told that nothing was recorded.
+            return Err(match self.clean() {
+                Ok(()) => Failure::NotRecorded(error),
+                Err(unclean) => Failure::Unknown(self.poison(format!("{error}, and then {unclean}"))),
+            });
         }
         if let Err(error) = self.active.file.sync() {
-            let reason = format!("can't sync {}: {error}", self.active.path.display());
-            tracing::error!(%reason, "the log takes no more appends");
-            self.poisoned = Some(reason.clone());
             self.take_back();
-            return Err(Failure::Unknown(Error::Poisoned { reason }));
+            return Err(Failure::Unknown(self.poison(format!("can't sync {}: {error}", self.active.path.display()))));
         }
         for (position, at) in &self.batch.frames {
             self.active.anchors.note(self.end + *at as u64, *position);
@@ -236,7 +248,7 @@ impl Writer {
         self.batch.clear();
         self.active.set_end(self.end);
         self.shared.publish(self.last, self.durable_end());
-        self.live.set(Mark { store: self.shared.store, end: self.durable_end(), last: self.last });
+        self.set_mark();
         self.ahead.note(self.end, bytes);
         Ok(())
     }
@@ -249,17 +261,29 @@ impl Writer {
     }
 
     /// Removes what a failed batch may have left in the file.
-    fn clean(&mut self) -> Result<()> {
+    fn clean(&self) -> Result<()> {
         self.ahead.restart(&self.active, self.end, || {
             self.active.file.truncate(self.end).map_err(self.active.io("can't shorten"))?;
             self.active.file.sync().map_err(self.active.io("can't sync"))
-        })?;
-        self.dirty = false;
-        Ok(())
+        })
     }
 
     /// Ends the active segment and begins the next one.
     fn roll(&mut self) -> Result<()> {
+        // The next segment says where this one ends. Once it may be there, an entry added here would be lost.
+        self.rolling = true;
+        match self.begin_next() {
+            // Tried again with the next append.
+            Err(error @ Error::Full { .. }) => Err(error),
+            Err(error) => Err(self.poison(error.to_string())),
+            Ok(()) => {
+                self.rolling = false;
+                Ok(())
+            }
+        }
+    }
+
+    fn begin_next(&mut self) -> Result<()> {
         let mut seed = [0; 4];
         seed.copy_from_slice(&self.shared.disk.random()[..4]);
         let header = SegmentHeader {
@@ -279,7 +303,7 @@ impl Writer {
         self.end = crate::segment::FIRST_FRAME;
         self.table.extend(self.durable_end(), self.last, self.time);
         self.shared.publish(self.last, self.durable_end());
-        self.live.set(Mark { store: self.shared.store, end: self.durable_end(), last: self.last });
+        self.set_mark();
         Ok(())
     }
 
@@ -298,7 +322,7 @@ impl Writer {
     /// Leaves the log so that it opens at once: nothing to scan, nothing filled ahead.
     pub(crate) fn stop(&mut self) {
         self.freeze_table();
-        if self.poisoned.is_none() && !self.dirty {
+        if self.poisoned.is_none() {
             self.ahead.stop();
             let shortened = self.active.file.truncate(self.end).and_then(|()| self.active.file.sync());
             if let Err(error) = shortened {
@@ -320,43 +344,17 @@ impl Batch {
 }
 
 /// Adds a frame's keys to the index, and returns the numbers of its entries in their sequences.
-pub(crate) fn index_frame(
-    table: &Memtable,
-    view: &View,
-    draft: &Draft,
-    first_position: u64,
-    place: Location,
-    durable: Location,
-) -> Result<Vec<u64>> {
+fn index_frame(table: &Memtable, view: &View, draft: &Draft, first_position: u64, place: Location) -> Result<Vec<u64>> {
     let mut numbers = Vec::with_capacity(draft.entries());
+    let mut adding = Adding::new(table, &view.tables);
     for (terms, position) in draft.entry_terms().zip(first_position..) {
-        numbers.push(index_entry(table, view, terms, position)?);
+        numbers.push(adding.entry(terms, position)?);
     }
+    adding.finish()?;
     for key in draft.record_keys() {
-        table.add_record(key, place, durable);
+        table.add_record(key, place);
     }
     Ok(numbers)
-}
-
-/// Adds an entry's keys to the index, and returns its number in its sequence.
-pub(crate) fn index_entry(table: &Memtable, view: &View, terms: &crate::frame::Terms, position: u64) -> Result<u64> {
-    let none = || Ok::<u64, Error>(0);
-    let (number, _) = table.add(terms.sequence, position, || view.tables.count_before_active(terms.sequence))?;
-    if number == 1 {
-        for list in terms.first_of_sequence {
-            table.add(list, position, none)?;
-        }
-    }
-    for label in &terms.labels {
-        table.add(*label, position, none)?;
-    }
-    for (label, list) in terms.first_of_label {
-        let (_, new_here) = table.add(label, position, none)?;
-        if new_here && !view.tables.is_known_before_active(label)? {
-            table.add(list, position, none)?;
-        }
-    }
-    Ok(number)
 }
 
 impl Pending<'_> {
@@ -379,6 +377,14 @@ impl Pending<'_> {
     /// As [`Pending::count`].
     pub fn positions(&self, key: Key, after: u64, up_to: u64, take: Take, limit: usize) -> Result<Vec<u64>> {
         self.view.tables.values(key, (after, up_to), take == Take::Lowest, limit)
+    }
+
+    /// The positions found under `key`, rising, where only entries of one sequence can have that key.
+    ///
+    /// # Errors
+    /// As [`Pending::count`].
+    pub fn positions_within(&self, sequence: Key, key: Key) -> Result<Vec<u64>> {
+        self.view.tables.values_within(sequence, key)
     }
 
     /// Reads one entry.

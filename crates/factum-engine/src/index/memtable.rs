@@ -39,7 +39,7 @@ pub(crate) struct Memtable {
 struct Shard {
     /// Of each key: how many values it had before, and the values, counted from `after`.
     terms: HashMap<Key, (u64, SmallVec<[u32; 4]>), BuildHasherDefault<KeyHasher>>,
-    /// Of each record: its places, the newest last. Older ones stay until a newer one is durable.
+    /// Of each record: its places, the newest last.
     records: HashMap<Key, SmallVec<[u64; 2]>, BuildHasherDefault<KeyHasher>>,
 }
 
@@ -114,34 +114,51 @@ impl Memtable {
     /// Adds a position under a key. `base` is asked how many values the key had before this table, if it is new here.
     /// Returns the number of the new value, and whether the key is new here.
     pub(crate) fn add<E>(&self, key: Key, position: u64, base: impl FnOnce() -> Result<u64, E>) -> Result<(u64, bool), E> {
-        let offset = u32::try_from(position - self.after).expect("a table is flushed long before 2^32 entries");
-        // Only one thread adds, so what is not here now will not come while `base` is being asked.
-        let known = self.shard(key).read().expect("no holder of this lock panics").terms.contains_key(&key);
-        let base = if known { 0 } else { base()? };
-        let mut shard = self.shard(key).write().expect("no holder of this lock panics");
-        let (base, values) = shard.terms.entry(key).or_insert_with(|| (base, SmallVec::new()));
-        // An entry can have one label twice.
-        if values.last() != Some(&offset) {
-            values.push(offset);
+        let offset = self.offset_of(position);
+        {
+            let mut shard = self.shard(key).write().expect("no holder of this lock panics");
+            if let Some((base, values)) = shard.terms.get_mut(&key) {
+                self.bytes.fetch_add(size_of::<u32>(), Ordering::Relaxed);
+                push(values, offset);
+                return Ok((*base + values.len() as u64, false));
+            }
         }
-        let bytes = if known { 4 } else { KEY_BYTES };
-        self.bytes.fetch_add(bytes, Ordering::Relaxed);
-        Ok((*base + values.len() as u64, !known))
+        // Only one thread adds, so the key will not come while `base` is being asked, which may take long.
+        let base = base()?;
+        let mut shard = self.shard(key).write().expect("no holder of this lock panics");
+        self.bytes.fetch_add(KEY_BYTES, Ordering::Relaxed);
+        shard.terms.insert(key, (base, smallvec::smallvec![offset]));
+        Ok((base + 1, true))
     }
 
-    /// Adds a record's newest place. The log is durable up to `durable`.
-    pub(crate) fn add_record(&self, key: Key, location: Location, durable: Location) {
+    /// Adds positions, which rise, under a key that is not a sequence's. Returns whether the key is new here.
+    pub(crate) fn add_all(&self, key: Key, positions: &[u64]) -> bool {
+        let mut shard = self.shard(key).write().expect("no holder of this lock panics");
+        let (_, values) = shard.terms.entry(key).or_default();
+        let is_new = values.is_empty();
+        for position in positions {
+            push(values, self.offset_of(*position));
+        }
+        let bytes = positions.len() * size_of::<u32>() + if is_new { KEY_BYTES } else { 0 };
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        is_new
+    }
+
+    fn offset_of(&self, position: u64) -> u32 {
+        u32::try_from(position - self.after).expect("a table is flushed long before 2^32 entries")
+    }
+
+    /// Adds a record's newest place. The older ones stay: snapshots taken before this is durable ask for them.
+    pub(crate) fn add_record(&self, key: Key, location: Location) {
         let mut shard = self.shard(key).write().expect("no holder of this lock panics");
         let places = shard.records.entry(key).or_insert_with(|| {
             self.bytes.fetch_add(KEY_BYTES, Ordering::Relaxed);
             self.record_kinds[usize::from(key.kind().0 & 0x7f)].fetch_add(1, Ordering::Relaxed);
             SmallVec::new()
         });
-        // Readers see the newest place that is durable; that one stays until a newer one is.
-        let newest_durable = places.iter().rposition(|place| *place < durable.0).unwrap_or(0);
-        places.drain(..newest_durable);
         if places.last() != Some(&location.0) {
             places.push(location.0);
+            self.bytes.fetch_add(size_of::<u64>(), Ordering::Relaxed);
         }
     }
 
@@ -210,23 +227,27 @@ impl Memtable {
     /// All keys in order, with what was before them and their values. Nothing may be added meanwhile.
     pub(crate) fn for_each_sorted<E>(&self, mut visit: impl FnMut(Key, u64, &[u64]) -> Result<(), E>) -> Result<(), E> {
         let shards: Vec<_> = self.shards.iter().map(|shard| shard.read().expect("no holder of this lock panics")).collect();
-        let mut keys: Vec<(Key, usize)> = Vec::new();
-        for (index, shard) in shards.iter().enumerate() {
-            keys.extend(shard.terms.keys().chain(shard.records.keys()).map(|key| (*key, index)));
-        }
-        keys.sort_unstable();
+        let mut terms: Vec<_> = shards.iter().flat_map(|shard| &shard.terms).collect();
+        terms.sort_unstable_by_key(|(key, _)| **key);
         let mut widened = Vec::new();
-        for (key, index) in keys {
-            if key.kind().is_record() {
-                let newest = shards[index].records[&key].last().copied();
-                visit(key, 0, newest.as_slice())?;
-                continue;
-            }
-            let (base, values) = &shards[index].terms[&key];
+        for (key, (base, values)) in terms {
             widened.clear();
             widened.extend(values.iter().map(|value| u64::from(*value) + self.after));
-            visit(key, *base, &widened)?;
+            visit(*key, *base, &widened)?;
+        }
+        // Kinds of records come last.
+        let mut records: Vec<_> = shards.iter().flat_map(|shard| &shard.records).collect();
+        records.sort_unstable_by_key(|(key, _)| **key);
+        for (key, places) in records {
+            visit(*key, 0, places.last_chunk::<1>().map_or(&[], |newest| newest))?;
         }
         Ok(())
+    }
+}
+
+/// Adds a value to a list; an entry can have one label twice.
+fn push(values: &mut SmallVec<[u32; 4]>, value: u32) {
+    if values.last() != Some(&value) {
+        values.push(value);
     }
 }

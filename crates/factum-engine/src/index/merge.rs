@@ -15,7 +15,7 @@ use crate::error::Result;
 use crate::segment::Location;
 
 /// So many runs become one.
-pub(crate) const FAN_IN: usize = 8;
+pub(crate) const FAN_IN: usize = if cfg!(test) { 3 } else { 8 };
 /// A run covers fewer positions than this, so that 32 bits count the values of a key.
 const POSITIONS_MAX: u64 = 1 << 31;
 

@@ -4,6 +4,7 @@
 //! sorted files ([`run`]); each covers a range of the log, and together they cover all of it, in order. Nothing here is truth: it can be
 //! deleted, and is made again from the log.
 
+pub(crate) mod adding;
 pub(crate) mod block;
 pub(crate) mod filter;
 pub(crate) mod memtable;
@@ -146,6 +147,19 @@ impl Tables {
             values.extend(parts.into_iter().rev().flatten());
         }
         Ok(values)
+    }
+
+    /// The positions of `key` in those tables that have entries of the sequence; for keys that only entries of that sequence have.
+    pub(crate) fn values_within(&self, sequence: Key, key: Key) -> Result<Vec<u64>> {
+        let mut parts = Vec::new();
+        for table in self.newest_first() {
+            let Some(found) = table.find(sequence, u64::MAX)? else { continue };
+            parts.push(table.values(key, (0, u64::MAX), true, usize::MAX)?);
+            if found.base == 0 {
+                break;
+            }
+        }
+        Ok(parts.into_iter().rev().flatten().collect())
     }
 
     /// The positions of a sequence's entries from number `from` to number `to`, rising, of those up to a position.

@@ -14,7 +14,7 @@ use crate::disk::{Access, Disk, DiskFile};
 use crate::error::{Error, Result};
 use crate::key::{Key, Kind};
 
-const BUFFER_BYTES: usize = 1 << 20;
+const BUFFER_BYTES: usize = if cfg!(test) { 8 << 10 } else { 1 << 20 };
 
 /// A run being written.
 #[derive(Debug)]
@@ -79,29 +79,26 @@ impl<'d> RunWriter<'d> {
 
     /// A value of the key. Values rise.
     pub(crate) fn value(&mut self, value: u64) -> Result<()> {
-        let mut term = self.term.take().expect("a key was begun");
+        let term = self.term.as_mut().expect("a key was begun");
         if term.count == 0 {
             term.lowest = value;
         }
-        if let Some((mut builder, first_block)) = term.posting.take() {
-            if !builder.add(value) {
-                self.put_block(|number| builder.seal(number))?;
-                builder = PostingBuilder::new(term.count, value);
+        let (index, before) = (term.count, term.last);
+        (term.count, term.last) = (index + 1, value);
+        if let Some((builder, _)) = &mut term.posting {
+            if builder.add(value) {
+                return Ok(());
             }
-            term.posting = Some((builder, first_block));
-        } else {
-            put_varint(&mut term.inline, value - term.last);
-            if term.inline.len() > INLINE_BYTES_MAX {
-                self.spill(&mut term, value)?;
-            }
+            let full = std::mem::replace(builder, PostingBuilder::new(index, value));
+            return self.put_block(|number| full.seal(number));
         }
-        (term.count, term.last) = (term.count + 1, value);
-        self.term = Some(term);
-        Ok(())
+        put_varint(&mut term.inline, value - before);
+        if term.inline.len() > INLINE_BYTES_MAX { self.spill() } else { Ok(()) }
     }
 
-    /// Moves the values so far, and this one, to blocks of their own.
-    fn spill(&mut self, term: &mut Term, value: u64) -> Result<()> {
+    /// Moves the values of the key so far to blocks of their own.
+    fn spill(&mut self) -> Result<()> {
+        let mut term = self.term.take().expect("a key was begun");
         let first_block = self.next_block;
         let mut builder = PostingBuilder::new(0, term.lowest);
         let mut rest = &term.inline[..];
@@ -109,7 +106,7 @@ impl<'d> RunWriter<'d> {
         let count = usize::try_from(term.count).expect("they are in memory");
         let origin = self.header.origin(term.key.kind());
         super::postings::take_rising(&mut rest, origin, count, &mut values).expect("as just written");
-        for (index, value) in values.into_iter().chain([value]).enumerate().skip(1) {
+        for (index, value) in values.into_iter().enumerate().skip(1) {
             if !builder.add(value) {
                 self.put_block(|number| builder.seal(number))?;
                 builder = PostingBuilder::new(index as u64, value);
@@ -117,6 +114,7 @@ impl<'d> RunWriter<'d> {
         }
         term.posting = Some((builder, first_block));
         term.inline = Vec::new();
+        self.term = Some(term);
         Ok(())
     }
 

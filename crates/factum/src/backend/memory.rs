@@ -138,7 +138,7 @@ impl Ledger for State {
         Ok(StreamVersion::new(self.streams.get(stream).map_or(0, |stream| stream.events.len() as u64)))
     }
 
-    fn find(&self, stream: &StreamId, id: Uuid) -> Result<Option<RecordedEvent>> {
+    fn find(&self, stream: &StreamId, id: Uuid, _proposed: usize) -> Result<Option<RecordedEvent>> {
         let index = self.streams.get(stream).and_then(|stream| stream.by_id.get(&id));
         Ok(index.map(|index| &self.log[*index]).filter(|event| self.is_readable(event)).cloned())
     }

@@ -20,8 +20,9 @@ pub(crate) trait Ledger {
     /// The stream's version, [`StreamVersion::NONE`] if it has no events.
     fn version(&self, stream: &StreamId) -> Result<StreamVersion>;
 
-    /// The event of that id in the stream, if it is there and not truncated.
-    fn find(&self, stream: &StreamId, id: Uuid) -> Result<Option<RecordedEvent>>;
+    /// The event of that id in the stream, if it is there and not truncated. `proposed` is the number of the proposed event with that id
+    /// among all of the append's, from 0.
+    fn find(&self, stream: &StreamId, id: Uuid, proposed: usize) -> Result<Option<RecordedEvent>>;
 
     /// The position of some event after `after` that matches.
     fn match_after(&self, query: &Query, after: GlobalPosition) -> Result<Option<GlobalPosition>>;
@@ -87,12 +88,14 @@ fn check_event(event: &NewEvent, limits: &Limits) -> Result<u64> {
 pub(crate) fn admit(append: &Append, ledger: &impl Ledger) -> Result<Admission> {
     let mut versions = Vec::with_capacity(append.streams.len());
     let mut receipts = Vec::new();
+    let mut first_event = 0;
     for part in &append.streams {
         let version = ledger.version(&part.stream)?;
-        if let Some(receipt) = admit_stream(part, version, ledger)? {
+        if let Some(receipt) = admit_stream(part, version, ledger, first_event)? {
             receipts.push(receipt);
         }
         versions.push(version);
+        first_event += part.events.len();
     }
     if receipts.len() == append.streams.len() {
         return Ok(Admission::Duplicate(Receipt { streams: receipts, duplicate: true }));
@@ -112,11 +115,11 @@ pub(crate) fn admit(append: &Append, ledger: &impl Ledger) -> Result<Admission> 
 }
 
 /// Decides about one stream's part: a receipt if all of it has been recorded before, `None` if all of it is new.
-fn admit_stream(part: &StreamAppend, version: StreamVersion, ledger: &impl Ledger) -> Result<Option<StreamReceipt>> {
+fn admit_stream(part: &StreamAppend, version: StreamVersion, ledger: &impl Ledger, first_event: usize) -> Result<Option<StreamReceipt>> {
     let mut recorded = Vec::new();
     if version > StreamVersion::NONE {
         for (index, event) in part.events.iter().enumerate() {
-            let Some(found) = ledger.find(&part.stream, event.id)? else { continue };
+            let Some(found) = ledger.find(&part.stream, event.id, first_event + index)? else { continue };
             if !found.has_content_of(event) {
                 return Err(Error::IdReused {
                     stream: part.stream.clone(),
@@ -151,8 +154,7 @@ fn stands_where_it_belongs(expected: ExpectedVersion, recorded: &[RecordedEvent]
     let contiguous = recorded.windows(2).all(|pair| pair[1].version == pair[0].version.plus(1));
     let begins = match expected.pinned() {
         Some(before) => recorded[0].version == before.plus(1),
-        // `StreamExists` can't have made the stream's first event.
-        None => expected == ExpectedVersion::Any || recorded[0].version > StreamVersion::FIRST,
+        None => true,
     };
     contiguous && begins
 }

@@ -105,7 +105,7 @@ impl Reference {
                 let begins_right = match part.expected {
                     ExpectedVersion::Any => true,
                     ExpectedVersion::NoStream => first.0 == 1,
-                    ExpectedVersion::StreamExists => first.0 > 1,
+                    ExpectedVersion::StreamExists => true,
                     ExpectedVersion::Exact(version) => first.0 - 1 == version.get(),
                 };
                 if found.len() == part.events.len() && in_a_row && begins_right {

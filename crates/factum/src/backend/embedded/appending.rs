@@ -1,11 +1,11 @@
 //! What is handed to the log's writer: appends, writes to records, truncations.
 
-use factum_engine::{Decision, Draft, Failure, Pending, Proposal, Take};
+use factum_engine::{Decision, Draft, Failure, Key, Pending, Proposal};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use super::error::failed;
-use super::payload::{self, Decoder, Keys, Parts, senseless};
+use super::payload::{self, Decoder, Keys, NameKeys, Parts, senseless};
 use super::reading::truncation_of;
 use super::selection::Selection;
 use crate::error::Result;
@@ -20,8 +20,11 @@ pub(super) struct Request<D: Decide> {
     decide: D,
     keys: Keys,
     answer: Option<Result<D::Answer>>,
-    sender: oneshot::Sender<Result<D::Answer>>,
+    sender: oneshot::Sender<Answered<D>>,
 }
+
+/// The answer to a request, and the request.
+pub(super) type Answered<D> = (Result<<D as Decide>::Answer>, D);
 
 /// How a request is decided, on the writer's thread.
 pub(super) trait Decide: Send + 'static {
@@ -32,7 +35,7 @@ pub(super) trait Decide: Send + 'static {
 }
 
 impl<D: Decide> Request<D> {
-    pub(super) fn new(decide: D, keys: Keys) -> (Box<Self>, oneshot::Receiver<Result<D::Answer>>) {
+    pub(super) fn new(decide: D, keys: Keys) -> (Box<Self>, oneshot::Receiver<Answered<D>>) {
         let (sender, receiver) = oneshot::channel();
         (Box::new(Self { decide, keys, answer: None, sender }), receiver)
     }
@@ -57,8 +60,8 @@ impl<D: Decide> Proposal for Request<D> {
             Ok(()) => self.answer.expect("it was decided"),
             Err(failure) => Err(failed(failure)),
         };
-        // Whoever asked may have gone.
-        let _ = self.sender.send(answer);
+        // Whoever asked may have gone. The request goes back with the answer, to be taken apart on the caller's thread.
+        let _ = self.sender.send((answer, self.decide));
     }
 }
 
@@ -66,6 +69,8 @@ impl<D: Decide> Proposal for Request<D> {
 pub(super) struct AppendRequest {
     append: Append,
     draft: Option<Draft>,
+    /// The key of each event's id.
+    ids: Vec<Key>,
 }
 
 impl AppendRequest {
@@ -73,12 +78,15 @@ impl AppendRequest {
         let events = append.streams.iter().flat_map(|part| part.events.iter().map(|event| (&part.stream, event)));
         let bytes = events.clone().map(|(stream, event)| payload::bytes_of(stream, event)).sum();
         let mut draft = Draft::with_capacity(bytes, append.events());
+        let mut ids = Vec::with_capacity(append.events());
+        let mut names = NameKeys::new(keys);
         for (stream, event) in events {
             let tags = event.tags.iter().map(|tag| tag.as_str());
-            let terms = keys.terms(stream.as_str(), event.event_type.as_str(), tags, event.id);
+            let (terms, id) = names.terms(stream.as_str(), event.event_type.as_str(), tags, event.id);
+            ids.push(id);
             draft.entry(terms, |out| payload::write(stream, event, out));
         }
-        Self { append, draft: Some(draft) }
+        Self { append, draft: Some(draft), ids }
     }
 }
 
@@ -86,7 +94,7 @@ impl Decide for AppendRequest {
     type Answer = Receipt;
 
     fn decide(&mut self, log: &Pending<'_>, keys: &Keys) -> Result<(Receipt, Option<Draft>)> {
-        match admit(&self.append, &PendingLedger { log, keys })? {
+        match admit(&self.append, &PendingLedger { log, keys, ids: &self.ids })? {
             Admission::Duplicate(receipt) => Ok((receipt, None)),
             Admission::Fresh(versions) => {
                 let mut position = log.next_position();
@@ -113,6 +121,7 @@ impl Decide for AppendRequest {
 struct PendingLedger<'l> {
     log: &'l Pending<'l>,
     keys: &'l Keys,
+    ids: &'l [Key],
 }
 
 impl PendingLedger<'_> {
@@ -134,11 +143,10 @@ impl Ledger for PendingLedger<'_> {
         Ok(StreamVersion::new(self.log.count(self.keys.stream(stream.as_str()))?))
     }
 
-    fn find(&self, stream: &StreamId, id: Uuid) -> Result<Option<RecordedEvent>> {
-        let key = self.keys.id(stream.as_str(), id);
+    fn find(&self, stream: &StreamId, id: Uuid, proposed: usize) -> Result<Option<RecordedEvent>> {
         let mut found = None;
         // The same id stands there more than once only if it was forgotten by a truncation: the newest counts.
-        for position in self.log.positions(key, 0, u64::MAX, Take::Lowest, usize::MAX)?.into_iter().rev() {
+        for position in self.log.positions_within(self.keys.stream(stream.as_str()), self.ids[proposed])?.into_iter().rev() {
             found = self.event(position, |parts| parts.id == id && parts.stream == stream.as_str())?;
             if found.is_some() {
                 break;
@@ -201,7 +209,7 @@ impl Decide for TruncateRequest {
     type Answer = StreamInfo;
 
     fn decide(&mut self, log: &Pending<'_>, keys: &Keys) -> Result<(StreamInfo, Option<Draft>)> {
-        let ledger = PendingLedger { log, keys };
+        let ledger = PendingLedger { log, keys, ids: &[] };
         let version = ledger.version(&self.stream)?;
         let first = StreamVersion::new(ledger.first_version(self.stream.as_str())?);
         let first_version = admit_truncation(&self.stream, version, first, self.before)?;

@@ -73,7 +73,7 @@ pub fn verify(directory: &Path, progress: &mut dyn FnMut(VerifyProgress)) -> Res
     let problems: Vec<Problem> = report.problems.into_iter().map(Problem::from).collect();
     let streams = if problems.is_empty() {
         let follower = Follower::open(disk, directory, Options::default(), indexer)?;
-        follower.snapshot()?.total(Keys(follower.keys()).streams())?
+        follower.snapshot()?.total(Keys::new(follower.keys()).streams())?
     } else {
         0
     };
@@ -109,7 +109,7 @@ pub fn salvage(directory: &Path, to: &Path, progress: &mut dyn FnMut(VerifyProgr
 }
 
 fn means() -> (Arc<dyn Disk>, Arc<dyn Indexer>) {
-    (Arc::new(RealDisk), Arc::new(EventIndexer))
+    (Arc::new(RealDisk), Arc::new(EventIndexer::default()))
 }
 
 impl From<factum_engine::Problem> for Problem {

@@ -77,7 +77,7 @@ impl Embedded {
         let EmbeddedOptions { read_only, create, limits, segment_bytes_max, memtable_bytes_max, fill_ahead } = options;
         let options = Options { segment_bytes_max: segment_bytes_max.clamp(1 << 16, 1 << 31), memtable_bytes_max, fill_ahead };
         let (head, watched) = watch::channel(0);
-        let (disk, indexer) = (Arc::new(RealDisk), Arc::new(EventIndexer));
+        let (disk, indexer) = (Arc::new(RealDisk), Arc::new(EventIndexer::default()));
         let log = if read_only {
             Log::Followed(Follower::open(disk, directory, options, indexer)?)
         } else {
@@ -122,8 +122,11 @@ impl Embedded {
 }
 
 /// Waits for the writer's answer. It gives one to everyone, unless it panicked.
-async fn wait_for<T>(answer: oneshot::Receiver<Result<T>>) -> Result<T> {
-    answer.await.unwrap_or_else(|_| Err(Error::OutcomeUnknown { reason: "the log's writer has stopped".to_owned(), source: None }))
+async fn wait_for<T, D>(answer: oneshot::Receiver<(Result<T>, D)>) -> Result<T> {
+    match answer.await {
+        Ok((answer, _request)) => answer,
+        Err(_) => Err(Error::OutcomeUnknown { reason: "the log's writer has stopped".to_owned(), source: None }),
+    }
 }
 
 fn truth(name: &str, value: &str) -> Result<bool> {

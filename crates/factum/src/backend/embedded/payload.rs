@@ -1,5 +1,7 @@
 //! Events as the engine's payloads, and the keys they are found under. The layout is drawn in `docs/format.md`.
 
+use std::sync::OnceLock;
+
 use bytes::Bytes;
 use factum_engine::{Entry, Indexer, Key, KeyMaker, Kind, Terms};
 use jiff::Timestamp;
@@ -38,77 +40,142 @@ const HAS_METADATA: u8 = 4;
 
 /// Makes the keys of one store's names.
 #[derive(Clone, Debug)]
-pub(super) struct Keys(pub(super) KeyMaker);
+pub(super) struct Keys {
+    maker: KeyMaker,
+    streams: Key,
+    categories: Key,
+    types: Key,
+}
 
 impl Keys {
+    pub(super) fn new(maker: KeyMaker) -> Self {
+        let list = |kind| maker.key(kind, b"");
+        Self { streams: list(STREAMS), categories: list(CATEGORIES), types: list(TYPES), maker }
+    }
+
     pub(super) fn stream(&self, stream: &str) -> Key {
-        self.0.key(STREAM, stream.as_bytes())
+        self.maker.key(STREAM, stream.as_bytes())
     }
 
     pub(super) fn category(&self, category: &str) -> Key {
-        self.0.key(CATEGORY, category.as_bytes())
+        self.maker.key(CATEGORY, category.as_bytes())
     }
 
     pub(super) fn event_type(&self, event_type: &str) -> Key {
-        self.0.key(TYPE, event_type.as_bytes())
+        self.maker.key(TYPE, event_type.as_bytes())
     }
 
     pub(super) fn tag(&self, tag: &str) -> Key {
-        self.0.key(TAG, tag.as_bytes())
+        self.maker.key(TAG, tag.as_bytes())
     }
 
     /// Other events can have the same key, if rarely.
     pub(super) fn id(&self, stream: &str, id: Uuid) -> Key {
-        self.0.short_key(ID, stream.as_bytes(), id.as_bytes())
+        self.maker.short_key(ID, stream.as_bytes(), id.as_bytes())
     }
 
     pub(super) fn streams_of(&self, category: &str) -> Key {
-        self.0.key(STREAMS_OF_CATEGORY, category.as_bytes())
+        self.maker.key(STREAMS_OF_CATEGORY, category.as_bytes())
     }
 
     pub(super) fn streams(&self) -> Key {
-        self.0.key(STREAMS, b"")
+        self.streams
     }
 
     pub(super) fn categories(&self) -> Key {
-        self.0.key(CATEGORIES, b"")
+        self.categories
     }
 
     pub(super) fn types(&self) -> Key {
-        self.0.key(TYPES, b"")
+        self.types
     }
 
     /// The key and the engine's name of a user's record.
     pub(super) fn record(&self, name: &str) -> (Key, Vec<u8>) {
-        (self.0.key(RECORD, name.as_bytes()), [&[RECORD_PREFIX], name.as_bytes()].concat())
+        (self.maker.key(RECORD, name.as_bytes()), [&[RECORD_PREFIX], name.as_bytes()].concat())
     }
 
     /// The key and the engine's name of the record that says how far a stream is truncated.
     pub(super) fn truncation(&self, stream: &str) -> (Key, Vec<u8>) {
-        (self.0.key(TRUNCATION, stream.as_bytes()), [&[TRUNCATION_PREFIX], stream.as_bytes()].concat())
+        (self.maker.key(TRUNCATION, stream.as_bytes()), [&[TRUNCATION_PREFIX], stream.as_bytes()].concat())
+    }
+}
+
+impl Keys {
+    /// Puts an event's keys together: of its stream, its category, the list of that category's streams, and its type.
+    fn terms_of<'t>(
+        &self,
+        [stream_key, category, streams_of, type_key]: [Key; 4],
+        stream: &str,
+        tags: impl Iterator<Item = &'t str>,
+        id: Uuid,
+    ) -> (Terms, Key) {
+        let id = self.id(stream, id);
+        let mut labels: smallvec::SmallVec<[Key; 4]> = tags.map(|tag| self.tag(tag)).collect();
+        labels.push(id);
+        let terms = Terms {
+            sequence: stream_key,
+            first_of_sequence: [streams_of, self.streams],
+            labels,
+            first_of_label: [(category, self.categories), (type_key, self.types)],
+        };
+        (terms, id)
+    }
+}
+
+/// The keys of events that come one after another, and often have their names in common.
+#[derive(Debug)]
+pub(super) struct NameKeys<'k> {
+    keys: &'k Keys,
+    stream: Option<(String, Key)>,
+    /// A category, its key, and that of the list of its streams.
+    category: Option<(String, Key, Key)>,
+    event_type: Option<(String, Key)>,
+}
+
+impl<'k> NameKeys<'k> {
+    pub(super) fn new(keys: &'k Keys) -> Self {
+        Self { keys, stream: None, category: None, event_type: None }
     }
 
-    /// All keys of an event.
-    pub(super) fn terms<'t>(&self, stream: &str, event_type: &str, tags: impl Iterator<Item = &'t str>, id: Uuid) -> Terms {
-        let category = category_of(stream);
-        let mut labels: smallvec::SmallVec<[Key; 4]> = tags.map(|tag| self.tag(tag)).collect();
-        labels.push(self.id(stream, id));
-        Terms {
-            sequence: self.stream(stream),
-            first_of_sequence: [self.streams_of(category), self.streams()],
-            labels,
-            first_of_label: [(self.category(category), self.categories()), (self.event_type(event_type), self.types())],
-        }
+    /// All keys of an event, and among them that of its id.
+    pub(super) fn terms<'t>(&mut self, stream: &str, event_type: &str, tags: impl Iterator<Item = &'t str>, id: Uuid) -> (Terms, Key) {
+        let keys = self.keys;
+        let name = category_of(stream);
+        let stream_key = remembered(&mut self.stream, stream, |name| keys.stream(name));
+        let type_key = remembered(&mut self.event_type, event_type, |name| keys.event_type(name));
+        let (category, streams_of) = match &self.category {
+            Some((known, category, streams_of)) if known == name => (*category, *streams_of),
+            _ => {
+                let made = (keys.category(name), keys.streams_of(name));
+                self.category = Some((name.to_owned(), made.0, made.1));
+                made
+            }
+        };
+        keys.terms_of([stream_key, category, streams_of, type_key], stream, tags, id)
+    }
+}
+
+fn remembered(last: &mut Option<(String, Key)>, name: &str, make: impl FnOnce(&str) -> Key) -> Key {
+    match last {
+        Some((known, key)) if known == name => *key,
+        _ => last.insert((name.to_owned(), make(name))).1,
     }
 }
 
 /// Tells the engine the keys of what it finds in its log.
-pub(super) struct EventIndexer;
+#[derive(Debug, Default)]
+pub(super) struct EventIndexer {
+    keys: OnceLock<Keys>,
+}
 
 impl Indexer for EventIndexer {
     fn terms(&self, keys: &KeyMaker, payload: &[u8]) -> Option<Terms> {
         let parts = Parts::read(payload)?;
-        Some(Keys(keys.clone()).terms(parts.stream, parts.event_type, parts.tags(), parts.id))
+        let keys = self.keys.get_or_init(|| Keys::new(keys.clone()));
+        let category = category_of(parts.stream);
+        let names = [keys.stream(parts.stream), keys.category(category), keys.streams_of(category), keys.event_type(parts.event_type)];
+        Some(keys.terms_of(names, parts.stream, parts.tags(), parts.id).0)
     }
 
     fn record_key(&self, keys: &KeyMaker, name: &[u8]) -> Option<Key> {
@@ -224,6 +291,8 @@ fn take_short<'p>(rest: &mut &'p [u8]) -> Option<&'p [u8]> {
 /// Makes events of entries. Names that come again and again share their text.
 #[derive(Debug, Default)]
 pub(super) struct Decoder {
+    /// The time of the last entry; those of one append share theirs.
+    time: Option<(u64, Timestamp)>,
     stream: Option<StreamId>,
     types: Vec<EventType>,
 }
@@ -238,7 +307,7 @@ impl Decoder {
     }
 
     pub(super) fn event_of(&mut self, entry: &Entry<'_>, parts: &Parts<'_>) -> Result<RecordedEvent> {
-        let time = i64::try_from(entry.time).ok().and_then(|time| Timestamp::from_microsecond(time).ok());
+        let time = self.time(entry.time);
         let occurred_at = parts.occurred_at.map(|(seconds, nanoseconds)| Timestamp::new(seconds, nanoseconds)).transpose();
         let (Some(recorded_at), Ok(occurred_at)) = (time, occurred_at) else { return Err(senseless(entry.position)) };
         Ok(RecordedEvent {
@@ -253,6 +322,16 @@ impl Decoder {
             metadata: if parts.metadata.is_empty() { Bytes::new() } else { Bytes::copy_from_slice(parts.metadata) },
             tags: parts.tags().map(Tag::trusted).collect(),
         })
+    }
+
+    fn time(&mut self, microseconds: u64) -> Option<Timestamp> {
+        match self.time {
+            Some((known, time)) if known == microseconds => Some(time),
+            _ => {
+                let time = Timestamp::from_microsecond(i64::try_from(microseconds).ok()?).ok()?;
+                Some(self.time.insert((microseconds, time)).1)
+            }
+        }
     }
 
     fn stream(&mut self, text: &str) -> StreamId {

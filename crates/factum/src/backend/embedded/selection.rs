@@ -210,7 +210,7 @@ mod tests {
 
     #[test]
     fn a_selection_finds_what_looking_at_everything_finds() {
-        let keys = Keys(KeyMaker::new([3; 16]));
+        let keys = Keys::new(KeyMaker::new([3; 16]));
         let has = |position: u64, name: u64| (position * 2_654_435_761 + name * 40_503) % 7 < 1 + name;
         let mut given = Given(HashMap::new());
         for name in 0..4 {

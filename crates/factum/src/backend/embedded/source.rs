@@ -32,7 +32,7 @@ pub(super) enum Log {
 
 impl Source {
     pub(super) fn new(log: Log, head: watch::Receiver<u64>) -> Self {
-        let keys = Keys(match &log {
+        let keys = Keys::new(match &log {
             Log::Own(engine) => engine.keys().clone(),
             Log::Followed(follower) => follower.keys(),
         });
