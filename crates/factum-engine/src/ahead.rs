@@ -10,12 +10,13 @@ use crate::error::Result;
 use crate::segment::Segment;
 use crate::shared::Shared;
 
-static PIECE: [u8; 512 << 10] = [0; 512 << 10];
-const PIECE_BYTES: u64 = PIECE.len() as u64;
+// The simulation fills small pieces, so that much happens at their edges.
+const PIECE_BYTES: u64 = if cfg!(test) { 1 << 10 } else { 512 << 10 };
+static PIECE: [u8; PIECE_BYTES as usize] = [0; PIECE_BYTES as usize];
 /// Batches larger than this gain nothing: the bytes take longer than the growing.
 const SMALL_BATCH_BYTES: u64 = 64 << 10;
 /// So many small batches in a row are worth filling ahead for.
-const SMALL_BATCHES: u32 = 8;
+const SMALL_BATCHES: u32 = if cfg!(test) { 1 } else { 8 };
 
 #[derive(Debug)]
 pub(crate) struct Ahead {

@@ -90,6 +90,11 @@ impl Draft {
         self.entries.len()
     }
 
+    /// Whether there is nothing in it.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty() && self.records.is_empty()
+    }
+
     pub(crate) fn entry_terms(&self) -> impl Iterator<Item = &Terms> {
         self.entries.iter().map(|entry| &entry.terms)
     }

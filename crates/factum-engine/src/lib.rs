@@ -23,6 +23,8 @@ mod open;
 mod read;
 mod segment;
 mod shared;
+#[cfg(test)]
+mod simulation;
 mod verify;
 mod writer;
 

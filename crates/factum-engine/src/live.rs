@@ -24,6 +24,8 @@ pub(crate) struct Mark {
     pub(crate) end: Location,
     /// The last durable position.
     pub(crate) last: u64,
+    /// The start of the machine in which it was set. Until the next one it is not older than the log.
+    pub(crate) boot: Option<u32>,
 }
 
 /// The live mark's file.
@@ -51,6 +53,7 @@ impl Live {
     pub(crate) fn set(&self, mark: Mark) {
         let mut bytes = [0; BYTES];
         bytes[0..8].copy_from_slice(&MAGIC);
+        bytes[12..16].copy_from_slice(&mark.boot.unwrap_or(0).to_le_bytes());
         bytes[16..32].copy_from_slice(&mark.store);
         bytes[32..40].copy_from_slice(&mark.end.0.to_le_bytes());
         bytes[40..48].copy_from_slice(&mark.last.to_le_bytes());
@@ -86,7 +89,8 @@ pub(crate) fn read_from(file: &dyn DiskFile) -> Option<Mark> {
         bytes[8..12].fill(0);
         if bytes[0..8] == MAGIC && checksum == crc32c::crc32c(&bytes) {
             let store = bytes[16..32].try_into().expect("sixteen bytes");
-            return Some(Mark { store, end: Location(u64_at(&bytes, 32)?), last: u64_at(&bytes, 40)? });
+            let boot = u32_at(&bytes, 12).filter(|boot| *boot != 0);
+            return Some(Mark { store, end: Location(u64_at(&bytes, 32)?), last: u64_at(&bytes, 40)?, boot });
         }
     }
     None

@@ -480,6 +480,10 @@ impl Disk for PastClock {
         self.now.load(Ordering::Acquire)
     }
 
+    fn boot(&self) -> Option<u32> {
+        self.disk.boot()
+    }
+
     fn random(&self) -> [u8; 16] {
         self.disk.random()
     }

@@ -53,6 +53,10 @@ pub trait Disk: Send + Sync + Debug {
     /// Microseconds since the beginning of 1970.
     fn now(&self) -> u64;
 
+    /// A number that the machine has from one start to the next; `None` if that is not known. What a program wrote before the machine was
+    /// started is on the disk or lost; what it wrote since may still be in memory.
+    fn boot(&self) -> Option<u32>;
+
     /// Unpredictable bytes.
     fn random(&self) -> [u8; 16];
 }

@@ -98,6 +98,10 @@ impl Disk for RealDisk {
         u64::try_from(since_1970.as_micros()).unwrap_or(u64::MAX)
     }
 
+    fn boot(&self) -> Option<u32> {
+        fs::read("/proc/sys/kernel/random/boot_id").ok().map(|id| crc32c::crc32c(id.trim_ascii()))
+    }
+
     fn random(&self) -> [u8; 16] {
         let mut bytes = [0; 16];
         getrandom::fill(&mut bytes).expect("the operating system gives random bytes");

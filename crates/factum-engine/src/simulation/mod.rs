@@ -1,0 +1,12 @@
+//! The engine on a simulated disk: everything that can happen to a disk and to a process happens here thousands of times, and what
+//! [`properties`] say must hold after each.
+
+mod chance;
+mod crash;
+mod disk;
+mod every_cut;
+mod many_seeds;
+mod model;
+mod properties;
+mod words;
+mod world;
