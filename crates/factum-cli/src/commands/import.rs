@@ -57,7 +57,7 @@ pub(crate) async fn run(import: Import, url: &str, console: &mut Console<'_>) ->
     let begun = Instant::now();
     if import.dry_run {
         let bar = console.bytes_bar(bytes, "checking");
-        let reader = Reader::start(input, Limits::default());
+        let reader = start(input, Limits::default())?;
         let mut importer = Importer { import: &import, bar, rejected: 0, unknown_said: false, sequence: None, checked: 0 };
         importer.read_all(reader, console).await?;
         return importer.end(begun, console);
@@ -68,7 +68,7 @@ pub(crate) async fn run(import: Import, url: &str, console: &mut Console<'_>) ->
     }
     let bar = console.bytes_bar(bytes, "importing");
     let on_conflict = if import.keep_going { OnConflict::SortOutAll } else { OnConflict::SortOutUntilRefused };
-    let reader = Reader::start(input, store.capabilities().limits);
+    let reader = start(input, store.capabilities().limits)?;
     let sequence = Sequence::new(&*store, on_conflict).await?;
     let mut importer = Importer { import: &import, bar, rejected: 0, unknown_said: false, sequence: Some(sequence), checked: 0 };
     importer.read_all(reader, console).await?;
@@ -92,6 +92,10 @@ fn open(file: &str, console: &mut Console<'_>) -> Result<(Box<dyn Read + Send>, 
         return Err(cannot(&"it is a directory; name a file of JSON lines, or - for standard input"));
     }
     Ok((Box::new(opened), about.is_file().then_some(about.len())))
+}
+
+fn start(input: Box<dyn Read + Send>, limits: Limits) -> Result<Reader, Failure> {
+    Reader::start(input, limits).map_err(|error| Failure::could_not(format!("can't start to read: {error}")))
 }
 
 struct Importer<'a> {

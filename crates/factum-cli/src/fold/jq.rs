@@ -33,8 +33,10 @@ impl Program {
             first.map_or_else(|| format!("{name}: it can't be read"), |(_, error)| load_error(name, code, error))
         })?;
         if let Some(term) = load::parse(code, |parser| parser.term()) {
+            // The definitions live for ever, the program only as long as its text.
+            let definitions: Vec<Def<&str>> = definitions().collect();
             let fold = Def { name: MAIN, args: Vec::new(), body: null_fields::made(term) };
-            let loader = Loader::new(definitions().map(|definition| -> Def<&str> { definition }).chain([fold]));
+            let loader = Loader::new(definitions.into_iter().chain([fold]));
             modules = loader.load(&arena, File { code: MAIN, path: () }).map_err(|_| format!("{name}: it can't be read"))?;
         }
         let filter = Compiler::default().with_funs(functions).compile(modules).map_err(|errors| {
@@ -71,7 +73,7 @@ fn load_error(name: &str, code: &str, error: load::Error<&str>) -> String {
         format!("but found {}", word.chars().take(20).collect::<String>())
     };
     let described = match error {
-        load::Error::Io(errors) => errors.into_iter().next().map(|(at, reason)| (at, reason)),
+        load::Error::Io(errors) => errors.into_iter().next(),
         load::Error::Lex(errors) => {
             errors.into_iter().next().map(|(expected, at)| (at, format!("expected {}, {}", expected.as_str(), found(at))))
         }
@@ -138,13 +140,16 @@ mod tests {
 
     #[test]
     fn what_is_wrong_with_a_program_is_said_with_its_place() {
-        assert_eq!(run(".state |\n nosuch(1)", "null", "null").unwrap_err(), "test.jq line 2 column 2: undefined filter nosuch");
+        assert_eq!(
+            run(".state |\n nosuch(1)", "null", "null").expect_err("it is wrong"),
+            "test.jq line 2 column 2: undefined filter nosuch"
+        );
         for broken in ["", ".state + ", "{a: ", "\"open", ".a | )", "if . then 1"] {
-            let error = run(broken, "null", "null").unwrap_err();
+            let error = run(broken, "null", "null").expect_err("it is wrong");
             assert!(error.starts_with("test.jq line 1 column "), "{broken}: {error}");
         }
-        assert!(run("1, 2", "null", "null").unwrap_err().contains("more than one"));
-        assert!(run(".state.a.b", "[]", "null").unwrap_err().starts_with("the fold failed: "));
-        assert!(run(".event | error", "[]", "1").unwrap_err().starts_with("the fold failed: "));
+        assert!(run("1, 2", "null", "null").expect_err("it is wrong").contains("more than one"));
+        assert!(run(".state.a.b", "[]", "null").expect_err("it is wrong").starts_with("the fold failed: "));
+        assert!(run(".event | error", "[]", "1").expect_err("it is wrong").starts_with("the fold failed: "));
     }
 }

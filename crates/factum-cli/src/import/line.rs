@@ -278,11 +278,11 @@ mod tests {
             (r#"{"stream":"s","type":"t","data":{},"data_base64":""}"#, "it has both \"data\" and \"data_base64\""),
             (r#"{"stream":"s","type":"t","data":{}} x"#, "trailing characters at column 37"),
         ] {
-            assert_eq!(read(line).map(|line| line.stream).unwrap_err(), reason, "{line}");
+            assert_eq!(read(line).map(|line| line.stream).expect_err("it is wrong"), reason, "{line}");
         }
-        let time = read(r#"{"stream":"s","type":"t","data":{},"time":"yesterday"}"#).unwrap_err();
+        let time = read(r#"{"stream":"s","type":"t","data":{},"time":"yesterday"}"#).expect_err("it is wrong");
         assert!(time.starts_with("\"time\" is not a time in RFC 3339"), "{time}");
-        let large = read(&format!(r#"{{"stream":"s","type":"t","data":"{}"}}"#, "x".repeat(99))).unwrap_err();
+        let large = read(&format!(r#"{{"stream":"s","type":"t","data":"{}"}}"#, "x".repeat(99))).expect_err("it is wrong");
         assert!(large.starts_with("the payload has 101 bytes, the limit is 100"), "{large}");
     }
 }

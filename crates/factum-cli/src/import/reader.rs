@@ -51,9 +51,9 @@ pub(crate) struct Reader {
 
 impl Reader {
     /// Begins to read `input` for a store with these limits.
-    pub(crate) fn start(input: impl Read + Send + 'static, limits: Limits) -> Self {
+    pub(crate) fn start(input: impl Read + Send + 'static, limits: Limits) -> io::Result<Self> {
         let (sender, chunks) = mpsc::channel(CHUNKS_WAITING);
-        let thread = std::thread::spawn(move || {
+        let thread = std::thread::Builder::new().name("factum-parser".to_owned()).spawn(move || {
             let mut parser = Parser::new(input, limits);
             while let Some(chunk) = parser.next().transpose() {
                 let failed = chunk.is_err();
@@ -61,8 +61,8 @@ impl Reader {
                     return;
                 }
             }
-        });
-        Self { chunks, thread: Some(thread) }
+        })?;
+        Ok(Self { chunks, thread: Some(thread) })
     }
 
     /// The next chunk, `None` at the end of the input.
@@ -84,6 +84,8 @@ struct Parser<R> {
     line_bytes_max: usize,
     /// The number of the last line.
     line: u64,
+    /// How many lines the last block had.
+    items_last: usize,
 }
 
 impl<R: Read> Parser<R> {
@@ -91,7 +93,7 @@ impl<R: Read> Parser<R> {
         // JSON may take six characters for one byte of a string; beyond that no line can be of use.
         let line_bytes_max = usize::try_from(limits.payload_bytes_max.saturating_mul(8)).unwrap_or(usize::MAX).saturating_add(1 << 16);
         let lines = Lines::new(input, line_bytes_max);
-        Self { lines, memory: Memory::default(), payload_bytes_max: limits.payload_bytes_max, line_bytes_max, line: 0 }
+        Self { lines, memory: Memory::default(), payload_bytes_max: limits.payload_bytes_max, line_bytes_max, line: 0, items_last: 0 }
     }
 
     fn next(&mut self) -> io::Result<Option<Chunk>> {
@@ -109,6 +111,8 @@ impl<R: Read> Parser<R> {
     }
 
     fn parse(&mut self, block: &Bytes, chunk: &mut Chunk) {
+        // The lines of one file are of much the same length.
+        chunk.items.reserve(self.items_last + self.items_last / 8);
         let mut begin = 0;
         while begin < block.len() {
             let end = memchr::memchr(b'\n', &block[begin..]).map_or(block.len(), |end| begin + end);
@@ -132,5 +136,6 @@ impl<R: Read> Parser<R> {
             };
             chunk.items.push(item);
         }
+        self.items_last = chunk.items.len();
     }
 }

@@ -16,6 +16,7 @@ use std::task::Poll;
 use factum::{
     Append, Error, EventStore, EventStoreExt, ExpectedVersion, GlobalPosition, NewEvent, Receipt, StreamAppend, StreamId, StreamVersion,
 };
+use foldhash::fast::RandomState;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
@@ -55,8 +56,10 @@ pub(crate) struct Sequence<'s> {
     store: &'s dyn EventStore,
     on_conflict: OnConflict,
     limits: Limits,
+    /// The streams seen so far: where they are in `versions`.
+    known: HashMap<StreamId, usize, RandomState>,
     /// The streams seen so far, as they are once everything under way has been recorded.
-    known: HashMap<StreamId, Known>,
+    versions: Vec<Known>,
     /// Whether a stream that has not been seen is looked up; else it has no events, as the whole store had none.
     look_up: bool,
     /// How many appends may be under way now.
@@ -104,6 +107,8 @@ impl Limits {
 #[derive(Debug, Default)]
 struct Batch {
     streams: Vec<StreamAppend>,
+    /// Where each stream is in `versions`.
+    known: Vec<usize>,
     /// Where each event comes from, in the same order.
     origins: Vec<u64>,
     bytes: usize,
@@ -124,7 +129,8 @@ impl<'s> Sequence<'s> {
             store,
             on_conflict,
             limits: Limits::of(store),
-            known: HashMap::new(),
+            known: HashMap::default(),
+            versions: Vec::new(),
             look_up: store.head().await? > GlobalPosition::START,
             appends_at_once: 1,
             batch: Batch::default(),
@@ -175,23 +181,41 @@ impl<'s> Sequence<'s> {
 
     /// Says that `stream` is at `version`, so that it need not be found out.
     pub(crate) fn know(&mut self, stream: StreamId, version: StreamVersion) {
-        self.known.insert(stream, Known { version, batch: 0 });
+        let known = Known { version, batch: 0 };
+        match self.known.get(&stream) {
+            Some(index) => self.versions[*index] = known,
+            None => _ = self.remember(stream, known),
+        }
+    }
+
+    fn remember(&mut self, stream: StreamId, known: Known) -> usize {
+        self.versions.push(known);
+        let index = self.versions.len() - 1;
+        self.known.insert(stream, index);
+        index
     }
 
     /// Makes room for events of a stream, in the next append if this one has had that stream already.
     async fn begin_stream(&mut self, stream: StreamId) -> Result<(), Error> {
-        if self.known.get(&stream).is_some_and(|known| known.batch == self.batches) {
+        let mut found = self.known.get(&stream).copied();
+        if found.is_some_and(|index| self.versions[index].batch == self.batches) {
             self.send().await?;
+            // Sending may find out that what was known is no longer so.
+            found = self.known.get(&stream).copied();
         }
-        let version = if let Some(known) = self.known.get_mut(&stream) {
-            known.batch = self.batches;
-            known.version
-        } else {
-            let version = if self.look_up { self.store.version(&stream).await? } else { StreamVersion::NONE };
-            self.known.insert(stream.clone(), Known { version, batch: self.batches });
-            version
+        let index = match found {
+            Some(index) => index,
+            None => {
+                let version = if self.look_up { self.store.version(&stream).await? } else { StreamVersion::NONE };
+                self.remember(stream.clone(), Known { version, batch: 0 })
+            }
         };
-        self.batch.streams.push(StreamAppend { stream, expected: ExpectedVersion::Exact(version), events: Vec::new() });
+        let known = &mut self.versions[index];
+        known.batch = self.batches;
+        // Most streams come once in an append.
+        let part = StreamAppend { stream, expected: ExpectedVersion::Exact(known.version), events: Vec::with_capacity(1) };
+        self.batch.streams.push(part);
+        self.batch.known.push(index);
         Ok(())
     }
 
@@ -205,8 +229,8 @@ impl<'s> Sequence<'s> {
         if self.appends_at_once == 1 && self.on_conflict != OnConflict::Stop {
             return self.append_piecewise(batch.into_proposals()).await;
         }
-        for part in &batch.streams {
-            let known = self.known.get_mut(&part.stream).expect("the streams of the batch are known");
+        for (part, index) in batch.streams.iter().zip(&batch.known) {
+            let known = &mut self.versions[*index];
             known.version = known.version.plus(part.events.len() as u64);
         }
         self.events_under_way += batch.origins.len();
@@ -232,6 +256,7 @@ impl<'s> Sequence<'s> {
     /// Forgets the streams seen so far, when nothing is under way: they are looked up when they come again.
     fn forget(&mut self) {
         self.known.clear();
+        self.versions.clear();
         self.look_up = true;
     }
 
@@ -287,7 +312,8 @@ impl<'s> Sequence<'s> {
     /// Appends in order, whatever is there, when nothing is under way: all at once if that goes, else each half by itself, down to
     /// single events.
     async fn append_piecewise(&mut self, proposals: Vec<Proposal>) -> Result<(), Error> {
-        let mut pieces: Vec<Range<usize>> = vec![0..proposals.len()];
+        let whole: Range<usize> = 0..proposals.len();
+        let mut pieces = Vec::from([whole]);
         while let Some(piece) = pieces.pop() {
             match self.store.append(append_of(&proposals[piece.clone()])).await {
                 Ok(receipt) if receipt.duplicate => {
