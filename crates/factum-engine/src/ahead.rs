@@ -6,6 +6,7 @@
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 
+use crate::disk::{Access, DiskFile};
 use crate::error::Result;
 use crate::segment::Segment;
 use crate::shared::Shared;
@@ -31,7 +32,8 @@ pub(crate) struct Ahead {
 
 #[derive(Debug, Default)]
 struct State {
-    segment: Option<Arc<Segment>>,
+    /// The segment's file, opened once more: the system tells each opener of a failed sync once, and the writer must be told.
+    file: Option<Arc<dyn DiskFile>>,
     stopped: bool,
 }
 
@@ -53,7 +55,7 @@ impl Ahead {
         let bytes = segment.file.size().unwrap_or(end);
         self.frontier.store(bytes.max(end), Ordering::Release);
         self.end.store(end, Ordering::Release);
-        state.segment = Some(Arc::clone(segment));
+        state.file = self.shared.options.fill_ahead.then(|| self.shared.disk.open(&segment.path, Access::Write, 0).ok()).flatten();
     }
 
     /// Runs `shorten`, which cuts the segment's file off at `end`, while no one fills.
@@ -99,17 +101,17 @@ impl Ahead {
 
     /// Fills one piece, if one is wanted. Failing is no harm.
     pub(crate) fn fill(&self) -> bool {
-        let segment = {
+        let file = {
             let state = self.state.lock().expect("no holder of this lock panics");
-            let Some(segment) = state.segment.as_ref().filter(|_| !state.stopped && self.wanted(1)) else { return false };
+            let Some(file) = state.file.as_ref().filter(|_| !state.stopped && self.wanted(1)) else { return false };
             let frontier = self.frontier.load(Ordering::Acquire);
-            if segment.file.write(frontier, &PIECE).is_err() {
+            if file.write(frontier, &PIECE).is_err() {
                 return false;
             }
             self.frontier.store(frontier + PIECE_BYTES, Ordering::Release);
-            Arc::clone(segment)
+            Arc::clone(file)
         };
-        segment.file.sync().is_ok()
+        file.sync().is_ok()
     }
 
     /// Waits until filling may be wanted; false when it is over.

@@ -7,6 +7,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use crate::ahead::Ahead;
 use crate::disk::{Disk, Lock};
 use crate::error::{Error, Result};
 use crate::keeper;
@@ -70,6 +71,8 @@ struct ChoresState {
     /// Counts the writer's requests to look for work.
     round: u64,
     closed: bool,
+    /// Why full tables can't be written out at present.
+    failure: Option<Error>,
 }
 
 impl Engine {
@@ -111,7 +114,7 @@ impl Engine {
             }),
             spawn("factum-flusher", {
                 let (chores, shared) = (Arc::clone(&chores), Arc::clone(&shared));
-                move || keep(&chores, || Ok(keeper::flush(&shared)? || keeper::seal(&shared)?))
+                move || keep(&chores, || Ok(chores.noted(keeper::flush(&shared))? || keeper::seal(&shared)?))
             }),
             spawn("factum-merger", {
                 let (chores, shared) = (Arc::clone(&chores), Arc::clone(&shared));
@@ -186,11 +189,14 @@ fn lock(disk: &dyn Disk, directory: &Path) -> Result<Lock> {
 
 /// The writer's thread.
 fn write(mut writer: Writer, queue: &Queue, chores: &Chores, shared: &Shared, on_durable: impl Fn(u64)) {
+    let _end = WriterEnd { queue, chores, ahead: Arc::clone(writer.ahead()) };
     let mut proposals = VecDeque::new();
     let mut told = shared.snapshot().last();
     loop {
         let closed = queue.take(&mut proposals);
-        if !proposals.is_empty() {
+        if let Some(error) = chores.refusal(shared) {
+            settle_all(&mut proposals, &error);
+        } else if !proposals.is_empty() {
             writer.commit(&mut proposals);
             let snapshot = shared.snapshot();
             if snapshot.last() > told {
@@ -200,17 +206,46 @@ fn write(mut writer: Writer, queue: &Queue, chores: &Chores, shared: &Shared, on
             if !snapshot.view.tables.frozen.is_empty() {
                 chores.call(shared);
             }
-        } else if closed {
+        }
+        if closed && queue.is_empty() {
             break;
         }
     }
     // Leaves the log so that it opens at once. Where that fails, opening takes longer, and nothing else.
     writer.ahead().stop();
     writer.stop();
-    chores.close();
+}
+
+/// When the writer's thread ends, the others do, and no one waits for it; also if it ends because of a bug.
+struct WriterEnd<'w> {
+    queue: &'w Queue,
+    chores: &'w Chores,
+    ahead: Arc<Ahead>,
+}
+
+impl Drop for WriterEnd<'_> {
+    fn drop(&mut self) {
+        self.ahead.stop();
+        self.chores.close();
+        let mut state = self.queue.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.closed = true;
+        let mut left = std::mem::take(&mut state.waiting);
+        drop(state);
+        settle_all(&mut left, &Error::Closed);
+    }
+}
+
+fn settle_all(proposals: &mut VecDeque<Box<dyn Proposal>>, error: &Error) {
+    for proposal in proposals.drain(..) {
+        proposal.settle(Err(Failure::NotRecorded(error.again())));
+    }
 }
 
 impl Queue {
+    fn is_empty(&self) -> bool {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).waiting.is_empty()
+    }
+
     /// Takes all that waits; sleeps if there is nothing. True if no more will come.
     fn take(&self, into: &mut VecDeque<Box<dyn Proposal>>) -> bool {
         let begun = Instant::now();
@@ -230,21 +265,38 @@ impl Queue {
 }
 
 impl Chores {
-    /// Tells the keepers to look for work, and waits while too much of it is left.
+    /// Tells the keepers to look for work, and waits while too much of it is left and it gets less.
     fn call(&self, shared: &Shared) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.round += 1;
         self.changed.notify_all();
-        let too_much = || shared.view().tables.frozen.len() > FROZEN_MAX;
-        while too_much() && !state.closed {
+        while too_much_is_left(shared) && state.failure.is_none() && !shared.closing.load(Ordering::Acquire) {
             state = self.changed.wait_timeout(state, RETRY).unwrap_or_else(PoisonError::into_inner).0;
         }
+    }
+
+    /// Why nothing can be recorded now: tables that can't be written out must not fill the memory.
+    fn refusal(&self, shared: &Shared) -> Option<Error> {
+        if !too_much_is_left(shared) {
+            return None;
+        }
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).failure.as_ref().map(Error::again)
+    }
+
+    /// Notes how writing out a table went.
+    fn noted(&self, result: Result<bool>) -> Result<bool> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).failure = result.as_ref().err().map(Error::again);
+        result
     }
 
     fn close(&self) {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).closed = true;
         self.changed.notify_all();
     }
+}
+
+fn too_much_is_left(shared: &Shared) -> bool {
+    shared.view().tables.frozen.len() > FROZEN_MAX
 }
 
 /// A keeper's thread: does `work` while there is any, and looks again when called.

@@ -26,6 +26,8 @@ struct State {
     shared: Arc<Shared>,
     /// When the newest part of the index takes more memory than this, the index files are looked at again, in bytes.
     memtable_bytes_max: usize,
+    /// Set while it takes in what is new. If that fails half-way, the log is opened again.
+    torn: bool,
 }
 
 impl Follower {
@@ -34,9 +36,8 @@ impl Follower {
     /// # Errors
     /// [`Error::Missing`] if there is none, [`Error::Corrupt`] if it is damaged, and what the disk says.
     pub fn open(disk: Arc<dyn Disk>, directory: &Path, options: Options, indexer: Arc<dyn Indexer>) -> Result<Self> {
-        let shared = open::open(&disk, directory, Mode::Read, false, options, indexer)?.shared;
-        let memtable_bytes_max = next_limit(&shared, &options);
-        Ok(Self { disk, directory: directory.to_owned(), options, state: Mutex::new(State { shared, memtable_bytes_max }) })
+        let state = State::open(&disk, directory, options, indexer)?;
+        Ok(Self { disk, directory: directory.to_owned(), options, state: Mutex::new(state) })
     }
 
     /// The log as it is now, as far as it is durable.
@@ -46,8 +47,20 @@ impl Follower {
     pub fn snapshot(&self) -> Result<Snapshot> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let mark = live::read(&*self.disk, &self.directory).filter(|mark| mark.store == state.shared.store);
-        if let Some(mark) = mark {
-            self.catch_up(&mut state, mark)?;
+        if let Some(mark) = mark
+            && mark.end > state.shared.snapshot().end
+        {
+            if state.torn {
+                self.open_again(&mut state)?;
+            }
+            state.torn = true;
+            catch_up(&self.disk, &state.shared, mark)?;
+            state.torn = false;
+            let too_large = state.shared.view().tables.active.bytes() > state.memtable_bytes_max;
+            // If this fails now, it takes more memory for a while.
+            if too_large && let Err(error) = self.open_again(&mut state) {
+                tracing::debug!(%error, "the index files could not be looked at again");
+            }
         }
         Ok(state.shared.snapshot())
     }
@@ -57,42 +70,54 @@ impl Follower {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).shared.keys.clone()
     }
 
-    /// Takes in what has become durable since the last time.
-    fn catch_up(&self, state: &mut State, mark: Mark) -> Result<()> {
-        let shared = &state.shared;
-        let mut end = shared.snapshot().end;
-        if mark.end <= end {
-            return Ok(());
-        }
-        let mut replay = Replay::go_on(shared);
-        loop {
-            let view = shared.view();
-            let active = view.segments.last().expect("a log has a segment");
-            if active.header.number == mark.end.segment() {
-                replay.take_range(active, end.offset(), mark.end.offset())?;
-                break;
-            }
-            let path = segment_path(&shared.paths.log, active.header.number + 1);
-            let next = Segment::open(&self.disk, &path, Access::Read, shared.segment_capacity())?;
-            follow(active, &next)?;
-            let complete = active.end();
-            replay.take_range(active, end.offset(), complete)?;
-            end = Location::new(next.header.number, FIRST_FRAME);
-            shared.change_view(|view| view.segments.push(Arc::new(next)));
-        }
-        let table = &shared.view().tables.active;
-        if table.last() != mark.last {
-            let what = format!("it is said to be durable up to position {}, and ends at {}", mark.last, table.last());
-            return Err(Error::corrupt(&shared.paths.log, None, what));
-        }
-        shared.publish(mark.last, mark.end);
-        if table.bytes() > state.memtable_bytes_max {
-            let indexer = Arc::clone(&shared.indexer);
-            state.shared = open::open(&self.disk, &self.directory, Mode::Read, false, self.options, indexer)?.shared;
-            state.memtable_bytes_max = next_limit(&state.shared, &self.options);
+    fn open_again(&self, state: &mut State) -> Result<()> {
+        let shown = state.shared.snapshot().end;
+        let opened = State::open(&self.disk, &self.directory, self.options, Arc::clone(&state.shared.indexer))?;
+        // What was shown stays. If less is there, it will say so when it is read.
+        if opened.shared.snapshot().end >= shown {
+            *state = opened;
         }
         Ok(())
     }
+}
+
+impl State {
+    fn open(disk: &Arc<dyn Disk>, directory: &Path, options: Options, indexer: Arc<dyn Indexer>) -> Result<Self> {
+        let shared = open::open(disk, directory, Mode::Read, false, options, indexer)?.shared;
+        let memtable_bytes_max = next_limit(&shared, &options);
+        Ok(Self { shared, memtable_bytes_max, torn: false })
+    }
+}
+
+/// Takes in what has become durable since the last time.
+fn catch_up(disk: &Arc<dyn Disk>, shared: &Shared, mark: Mark) -> Result<()> {
+    let mut end = shared.snapshot().end;
+    if mark.end <= end {
+        return Ok(());
+    }
+    let mut replay = Replay::go_on(shared);
+    loop {
+        let view = shared.view();
+        let active = view.segments.last().expect("a log has a segment");
+        if active.header.number == mark.end.segment() {
+            replay.take_range(active, end.offset(), mark.end.offset())?;
+            break;
+        }
+        let path = segment_path(&shared.paths.log, active.header.number + 1);
+        let next = Segment::open(disk, &path, Access::Read, shared.segment_capacity())?;
+        follow(active, &next)?;
+        let complete = active.end();
+        replay.take_range(active, end.offset(), complete)?;
+        end = Location::new(next.header.number, FIRST_FRAME);
+        shared.change_view(|view| view.segments.push(Arc::new(next)));
+    }
+    let table = &shared.view().tables.active;
+    if table.last() != mark.last {
+        let what = format!("it is said to be durable up to position {}, and ends at {}", mark.last, table.last());
+        return Err(Error::corrupt(&shared.paths.log, None, what));
+    }
+    shared.publish(mark.last, mark.end);
+    Ok(())
 }
 
 /// When to look at the index files again: not at once, if no one writes any.

@@ -127,7 +127,7 @@ impl Draft {
             if let Some(index) = index {
                 body[..NUMBER_BYTES].copy_from_slice(&numbers[index].to_le_bytes());
             }
-            let checksum = body_checksum(place.seed, place.position, place.time, slot, body);
+            let checksum = body_checksum(place.seed, place.position, place.time, body_place(slot, self.entries.len()), body);
             let at = HEADER_BYTES + slot * SLOT_BYTES;
             frame[at..at + 4].copy_from_slice(&narrow(bodies_at + end).to_le_bytes());
             frame[at + 4..at + 8].copy_from_slice(&checksum.to_le_bytes());
@@ -139,7 +139,7 @@ impl Draft {
         frame[24..28].copy_from_slice(&place.behind.to_le_bytes());
         frame[28..30].copy_from_slice(&u16::try_from(self.entries.len()).expect("an append has few entries").to_le_bytes());
         frame[30..32].copy_from_slice(&u16::try_from(self.records.len()).expect("an append has few records").to_le_bytes());
-        let checksum = frame_checksum(place.seed, &frame[..bodies_at]);
+        let checksum = head_checksum(place.seed, &frame[..bodies_at]);
         frame[4..8].copy_from_slice(&checksum.to_le_bytes());
     }
 }
@@ -248,7 +248,7 @@ impl<'a> Frame<'a> {
         if bytes.len() != header.bytes {
             return Err("the frame is cut off");
         }
-        if frame_checksum(seed, &bytes[..header.bodies_at()]) != header.checksum {
+        if head_checksum(seed, &bytes[..header.bodies_at()]) != header.checksum {
             return Err("the frame's checksum does not match");
         }
         let mut end = header.bodies_at();
@@ -311,7 +311,8 @@ impl<'a> Frame<'a> {
         let end = u32_at(&self.bytes, at).unwrap_or(0) as usize;
         let checksum = u32_at(&self.bytes, at + 4).unwrap_or(0);
         let body = &self.bytes[start..end];
-        if body_checksum(self.seed, self.header.position, self.header.time, slot, body) != checksum {
+        let place = body_place(slot, self.header.entries);
+        if body_checksum(self.seed, self.header.position, self.header.time, place, body) != checksum {
             return Err("an entry's checksum does not match");
         }
         Ok(body)
@@ -326,12 +327,17 @@ pub(crate) fn entry_alone<'a>(bytes: &'a [u8], header: &Header, index: usize, se
     let checksum = u32_at(bytes, at + 4);
     let (Some(start), Some(end), Some(checksum)) = (start, end, checksum) else { return Err("the frame's table is cut off") };
     let body = bytes.get(start..end).filter(|body| body.len() >= NUMBER_BYTES).ok_or("the frame's table makes no sense")?;
-    if body_checksum(seed, header.position, header.time, index, body) != checksum {
+    if body_checksum(seed, header.position, header.time, index as u64, body) != checksum {
         return Err("an entry's checksum does not match");
     }
     let (number, payload) = body.split_at(NUMBER_BYTES);
     let number = u64::from_le_bytes(number.try_into().expect("it has eight bytes"));
     Ok(Entry { position: header.position + index as u64, time: header.time, number, payload })
+}
+
+/// Whether a header and table are as they were written. `head` is that long.
+pub(crate) fn is_head(head: &[u8], seed: u32) -> bool {
+    head.len() >= HEADER_BYTES && u32_at(head, 4) == Some(head_checksum(seed, head))
 }
 
 /// Where the body of an entry ends, from the table; to know how much of a frame to read.
@@ -340,15 +346,21 @@ pub(crate) fn entry_end(table: &[u8], index: usize) -> Option<usize> {
 }
 
 /// The checksum of a frame's header and table, without the checksum itself.
-fn frame_checksum(seed: u32, head: &[u8]) -> u32 {
+pub(crate) fn head_checksum(seed: u32, head: &[u8]) -> u32 {
     let length = crc32c::crc32c_append(seed, &head[..4]);
     crc32c::crc32c_append(length, &head[8..])
 }
 
 /// The checksum of a body, which also depends on what the header says of it: so an entry can be checked without the frame's table.
-fn body_checksum(seed: u32, position: u64, time: u64, slot: usize, body: &[u8]) -> u32 {
-    let place = (position ^ time.rotate_left(32)).wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(slot as u64);
+fn body_checksum(seed: u32, position: u64, time: u64, body_place: u64, body: &[u8]) -> u32 {
+    let place = (position ^ time.rotate_left(32)).wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(body_place);
     crc32c::crc32c_append(seed ^ (place >> 32) as u32 ^ place as u32, body)
+}
+
+/// A body's place for its checksum: an entry's slot, a record's counted down from the highest number. So a record is never taken for an
+/// entry, even where the number of entries is damaged.
+const fn body_place(slot: usize, entries: usize) -> u64 {
+    if slot < entries { slot as u64 } else { !((slot - entries) as u64) }
 }
 
 fn narrow(bytes: usize) -> u32 {

@@ -94,7 +94,7 @@ pub fn verify(disk: &Arc<dyn Disk>, directory: &Path, indexer: &Arc<dyn Indexer>
     report.problems.extend(walk.problems.iter().cloned());
     let mut done = 0;
     let total = walk.total * 2;
-    let mut next_position = None;
+    let mut next_position = Some(1);
     let mut last_time = 0;
     let mut order = Vec::new();
     let ends = walk.run(
@@ -280,7 +280,7 @@ impl Walk {
         for (index, segment) in self.segments.iter().enumerate() {
             let next = self.segments.get(index + 1).filter(|next| next.header.number == segment.header.number + 1);
             let mark = self.mark.filter(|mark| mark.end.segment() == segment.header.number);
-            let known_end = next.map(|next| next.header.previous_end);
+            let known_end = next.map(|next| next.header.previous_end).filter(|end| *end > 0);
             let durable_end = known_end.or(mark.map(|mark| mark.end.offset()));
             let limit =
                 if self.beside_writer && next.is_none() { durable_end.unwrap_or(FIRST_FRAME) } else { known_end.unwrap_or(u64::MAX) };
@@ -348,10 +348,17 @@ pub fn salvage(disk: &Arc<dyn Disk>, from: &Path, to: &Path, indexer: &Arc<dyn I
     let engine = Engine::open(past, to, true, Options::default(), Arc::clone(indexer), |_| {})?;
     let mut salvaged = Salvaged { problems: walk.problems.clone(), ..Salvaged::default() };
     let (mut done, mut kept) = (0, 0);
+    let mut senseless = Vec::new();
     let between = walk.run(
-        |_, _, frame| {
+        |segment, offset, frame| {
             clock.now.store(frame.header.time, Ordering::Release);
-            let (draft, numbers) = copy_of(frame, engine.keys(), &**indexer)?;
+            let (draft, numbers) = match copy_of(frame, engine.keys(), &**indexer) {
+                Ok(copy) => copy,
+                Err(what) => {
+                    senseless.push(Problem { file: segment.path.clone(), offset: Some(offset), what: what.to_owned() });
+                    return Ok(());
+                }
+            };
             salvaged.entries += frame.header.entries as u64;
             salvaged.records += frame.header.records as u64;
             salvaged.renumbered += record(&engine, draft, numbers)?;
@@ -365,6 +372,7 @@ pub fn salvage(disk: &Arc<dyn Disk>, from: &Path, to: &Path, indexer: &Arc<dyn I
     engine.close();
     salvaged.lost_bytes = lost_bytes(&walk, kept);
     salvaged.problems.extend(between);
+    salvaged.problems.append(&mut senseless);
     progress(walk.total, walk.total);
     Ok(salvaged)
 }
@@ -372,7 +380,7 @@ pub fn salvage(disk: &Arc<dyn Disk>, from: &Path, to: &Path, indexer: &Arc<dyn I
 fn lost_bytes(walk: &Walk, kept: u64) -> u64 {
     let mut bytes = 0;
     for (index, segment) in walk.segments.iter().enumerate() {
-        let known = walk.segments.get(index + 1).map(|next| next.header.previous_end);
+        let known = walk.segments.get(index + 1).map(|next| next.header.previous_end).filter(|end| *end > 0);
         let marked = walk.mark.filter(|mark| mark.end.segment() == segment.header.number).map(|mark| mark.end.offset());
         bytes += known.or(marked).unwrap_or(FIRST_FRAME).saturating_sub(FIRST_FRAME);
     }
@@ -380,19 +388,18 @@ fn lost_bytes(walk: &Walk, kept: u64) -> u64 {
 }
 
 /// A frame's entries and records as a draft for another log, and the numbers that the entries had.
-fn copy_of(frame: &Frame<'_>, keys: &crate::key::KeyMaker, indexer: &dyn Indexer) -> Result<(Draft, Vec<(Key, u64)>)> {
-    let senseless = |what: &str| Error::corrupt(Path::new("log"), None, what);
+fn copy_of(frame: &Frame<'_>, keys: &crate::key::KeyMaker, indexer: &dyn Indexer) -> Result<(Draft, Vec<(Key, u64)>), &'static str> {
     let mut draft = Draft::default();
     let mut numbers = Vec::new();
     for index in 0..frame.header.entries {
-        let entry = frame.entry(index).map_err(senseless)?;
-        let terms = indexer.terms(keys, entry.payload).ok_or_else(|| senseless("an entry makes no sense"))?;
+        let entry = frame.entry(index)?;
+        let terms = indexer.terms(keys, entry.payload).ok_or("an entry makes no sense")?;
         numbers.push((terms.sequence, entry.number));
         draft.entry(terms, |body| body.extend_from_slice(entry.payload));
     }
     for index in 0..frame.header.records {
-        let record = frame.record(index).map_err(senseless)?;
-        let key = indexer.record_key(keys, record.name).ok_or_else(|| senseless("a record makes no sense"))?;
+        let record = frame.record(index)?;
+        let key = indexer.record_key(keys, record.name).ok_or("a record makes no sense")?;
         draft.record(key, record.name, record.version, record.value);
     }
     Ok((draft, numbers))

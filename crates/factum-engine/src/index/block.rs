@@ -160,6 +160,9 @@ impl<'a> Leaf<'a> {
 
     /// The entry of `key`; `Err` if the block makes no sense.
     pub(crate) fn find(&self, key: Key) -> Result<Option<LeafEntry<'a>>, &'static str> {
+        if self.restarts.is_empty() {
+            return Ok(None);
+        }
         // The last restart whose key is at or before the one looked for.
         let (mut low, mut high) = (0, self.restarts.len() / 2);
         while low + 1 < high {
@@ -204,6 +207,7 @@ fn take_entry<'a>(rest: &mut &'a [u8], last: &mut [u8; 16]) -> Option<LeafEntry<
     let head = take_varint(rest)?;
     let count = head >> 2;
     let base = if head & 2 != 0 { take_varint(rest)? } else { 0 };
+    base.checked_add(count)?;
     let values = if head & 1 != 0 {
         let first_block = u32::try_from(take_varint(rest)?).ok()?;
         let blocks = u32::try_from(take_varint(rest)?).ok()?;

@@ -40,7 +40,8 @@ impl Table<'_> {
     fn find(self, key: Key, up_to: u64) -> Result<Option<Found>> {
         match self {
             Self::Run(run) => run.find(key),
-            Self::Memory(table) if up_to >= table.last() => Ok(table.find(key)),
+            Self::Memory(table) if up_to == u64::MAX => Ok(table.find(key)),
+            // An entry that is being added is under its keys before the table says that it goes further.
             Self::Memory(table) => Ok(table.find_up_to(key, up_to)),
         }
     }
@@ -198,5 +199,29 @@ impl Tables {
     pub(crate) fn has_records(&self, kind: Kind) -> bool {
         self.runs.iter().any(|run| run.keys(kind) > 0)
             || self.frozen.iter().chain(std::iter::once(&self.active)).any(|table| table.has_records(kind))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Error;
+    use crate::key::KeyMaker;
+    use crate::segment::Location;
+
+    /// The writer adds an entry's keys one after another. A reader that came in between counted an entry that was not yet durable, and
+    /// might never be: it took the table's last position for that of everything in it.
+    #[test]
+    fn an_entry_that_is_being_added_is_not_counted() {
+        let key = KeyMaker::new([0; 16]).key(Kind(1), b"a");
+        let table = Memtable::new(Location::new(1, 64), 0, 0);
+        table.add(key, 1, || Ok::<u64, Error>(0)).expect("nothing fails");
+        table.extend(Location::new(1, 128), 1, 0);
+        let tables = Tables { runs: Vec::new(), frozen: Vec::new(), active: Arc::new(table) };
+        tables.active.add(key, 2, || Ok::<u64, Error>(0)).expect("nothing fails");
+        assert_eq!(tables.count(key, 1).expect("nothing fails"), 1);
+        assert_eq!(tables.total(key, 1).expect("nothing fails"), 1);
+        assert_eq!(tables.numbered(key, 1, 9, 1).expect("nothing fails"), [1]);
+        assert_eq!(tables.count(key, u64::MAX).expect("nothing fails"), 2);
     }
 }

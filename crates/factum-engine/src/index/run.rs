@@ -21,6 +21,8 @@ pub(crate) const FORMAT: u32 = 1;
 const MAGIC: [u8; 8] = *b"FACTUMIX";
 const SECTION_BYTES: usize = 32;
 const SECTIONS_AT: usize = 128;
+/// More levels than these have more keys than there are.
+const LEVELS_MAX: u32 = 8;
 pub(crate) const SECTIONS_MAX: usize = (BLOCK_BYTES - SECTIONS_AT) / SECTION_BYTES;
 
 /// What a run says of itself.
@@ -89,11 +91,12 @@ impl RunHeader {
         }
         let number = |index: usize| u64_at(bytes, 32 + index * 8).unwrap_or(0);
         let count = |index: usize| u32_at(bytes, 96 + index * 4).unwrap_or(0);
+        let sections = count(3) as usize;
         let section = |index: usize| {
             let field = |field: usize| u64_at(bytes, SECTIONS_AT + index * SECTION_BYTES + field * 8).unwrap_or(0);
             Section { kind: Kind(field(0) as u8), first: field(1), blocks: field(2), keys: field(3) }
         };
-        Ok(Self {
+        let header = Self {
             store: bytes[16..32].try_into().expect("sixteen bytes"),
             from: Location(number(0)),
             to: Location(number(1)),
@@ -105,8 +108,25 @@ impl RunHeader {
             root: count(0),
             levels: count(1),
             inner_from: count(2),
-            sections: (0..(count(3) as usize).min(SECTIONS_MAX)).map(section).collect(),
-        })
+            sections: (0..sections.min(SECTIONS_MAX)).map(section).collect(),
+        };
+        let sensible = sections <= SECTIONS_MAX && header.is_sensible();
+        sensible.then_some(header).ok_or_else(|| Error::corrupt(file, 0, "the index file's header makes no sense"))
+    }
+
+    /// Whether its numbers fit together; everything that reads the file relies on that.
+    fn is_sensible(&self) -> bool {
+        let blocks = self.filter_at / BLOCK_BYTES as u64;
+        let filter_blocks = self.bytes.saturating_sub(self.filter_at) / FILTER_BLOCK_BYTES as u64;
+        let fits = |section: &Section| section.first.checked_add(section.blocks).is_some_and(|end| end <= filter_blocks);
+        self.from < self.to
+            && self.after <= self.last
+            && self.filter_at.is_multiple_of(BLOCK_BYTES as u64)
+            && self.filter_at <= self.bytes
+            && u64::from(self.root) < blocks
+            && u64::from(self.inner_from) <= blocks
+            && self.levels <= LEVELS_MAX
+            && self.sections.iter().all(fits)
     }
 
     /// What the values of keys of this kind are counted from in this run.
@@ -168,6 +188,7 @@ impl Run {
                 let values = self.inline(key, entry.count, bytes)?;
                 Ok(cut(between(&values, after, up_to), lowest, limit).to_vec())
             }
+            Values::Blocks { first_block, blocks, .. } if !self.has_blocks(first_block, blocks) => Err(self.nonsense(first_block)),
             Values::Blocks { first_block, blocks, .. } => self.values_in_blocks(first_block, blocks, (after, up_to), lowest, limit),
         })?;
         Ok(found.unwrap_or_default())
@@ -181,6 +202,7 @@ impl Run {
                 let values = self.inline(key, entry.count, bytes)?;
                 Ok(values.into_iter().skip(start).take(limit).collect())
             }
+            Values::Blocks { first_block, blocks, .. } if !self.has_blocks(first_block, blocks) => Err(self.nonsense(first_block)),
             Values::Blocks { first_block, blocks, .. } => {
                 let begin = self.last_block_at_or_before(first_block, blocks, |(first_index, _)| first_index <= index)?;
                 let mut values = Vec::new();
@@ -301,6 +323,11 @@ impl Run {
         Ok(bytes)
     }
 
+    /// Whether so many blocks of a list can begin there.
+    fn has_blocks(&self, first: u32, blocks: u32) -> bool {
+        blocks > 0 && first.checked_add(blocks).is_some_and(|end| end <= self.header.inner_from)
+    }
+
     fn nonsense(&self, number: u32) -> Error {
         Error::corrupt(&self.path, u64::from(number) * BLOCK_BYTES as u64, "an index block makes no sense")
     }
@@ -373,7 +400,7 @@ impl<'r> RunCursor<'r> {
                 let place = match entry.values {
                     Values::Inline(values) => Place::Here(self.run.inline(entry.key, entry.count, values)?),
                     Values::Blocks { first_block, blocks, .. } => {
-                        if first_block.checked_add(blocks).is_none_or(|end| end > self.run.header.inner_from) {
+                        if !self.run.has_blocks(first_block, blocks) {
                             return Err(self.run.nonsense(number));
                         }
                         Place::Blocks(first_block, blocks)

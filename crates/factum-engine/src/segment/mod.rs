@@ -2,6 +2,7 @@
 
 mod anchors;
 mod scan;
+mod seed;
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
@@ -125,13 +126,14 @@ impl Segment {
         Ok(Self { disk: Arc::clone(disk), path: path.to_owned(), header, file, end: AtomicU64::new(SEGMENT_HEADER_BYTES as u64), anchors })
     }
 
-    /// Opens a segment whose header is damaged, to save what can be saved: it is believed, and frames that match their checksums
-    /// prove it right.
+    /// Opens a segment whose header is damaged, to save what can be saved. Nothing it says of other things is believed, and its seed only
+    /// if frames prove it right.
     pub(crate) fn open_damaged(disk: &Arc<dyn Disk>, path: &Path) -> Result<Self> {
         let file = disk.open(path, Access::Read, 0).map_err(Error::io("can't open", path))?;
         let mut bytes = [0; SEGMENT_HEADER_BYTES];
         file.read(0, &mut bytes).map_err(Error::io("can't read", path))?;
-        let mut header = SegmentHeader::parse(&bytes);
+        let mut header = SegmentHeader { first_position: 0, previous_end: 0, ..SegmentHeader::parse(&bytes) };
+        header.seed = seed::find(&*file, header.seed).unwrap_or(header.seed);
         let name = path.file_stem().and_then(|name| name.to_str()).and_then(|name| name.parse().ok());
         header.number = name.unwrap_or(header.number);
         let anchors = Anchors::new(sidecar_path(path));

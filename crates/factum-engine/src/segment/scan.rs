@@ -6,7 +6,7 @@ use std::borrow::Cow;
 
 use super::{SEGMENT_HEADER_BYTES, Segment};
 use crate::error::{Error, Result};
-use crate::frame::{ALIGNMENT, Frame, HEADER_BYTES, Header, damaged};
+use crate::frame::{self, ALIGNMENT, Frame, HEADER_BYTES, Header, damaged};
 
 /// How much is read at once; little in tests, so that frames often lie across the edge.
 const CHUNK_BYTES: usize = if cfg!(test) { 1 << 10 } else { 1 << 20 };
@@ -164,9 +164,19 @@ impl<'s> Scan<'s> {
 
     /// Whether a frame of this segment begins there: its header and table are as they were written.
     fn is_frame(&self, offset: u64, header: &Header) -> Result<bool> {
-        let mut bytes = vec![0; header.bytes];
-        let read = self.segment.file.read(offset, &mut bytes).map_err(self.segment.io("can't read"))?;
-        Ok(read == bytes.len() && Frame::check(Cow::Owned(bytes), self.segment.header.seed).is_ok())
+        let file = &self.segment.file;
+        let io = || self.segment.io("can't read");
+        // Much looks like a header and is none. Reading little of it is enough to see that, mostly.
+        let mut first_end = [0; 4];
+        let read = file.read(offset + HEADER_BYTES as u64, &mut first_end).map_err(io())?;
+        let first_end = u32::from_le_bytes(first_end) as usize;
+        if read < 4 || first_end < header.bodies_at() || first_end > header.bytes {
+            return Ok(false);
+        }
+        let mut head = vec![0; header.bodies_at()];
+        let read = file.read(offset, &mut head).map_err(io())?;
+        let is_head = read == head.len() && frame::is_head(&head, self.segment.header.seed);
+        Ok(is_head && offset + header.bytes as u64 <= file.size().map_err(io())?)
     }
 
     fn start(&self) -> usize {

@@ -11,6 +11,7 @@ use super::disk::{Faults, SimulatedDisk};
 use super::model::{Model, Plan};
 use super::properties;
 use super::words::{Words, record_key};
+use crate::ahead::Ahead;
 use crate::disk::{Disk, Lock};
 use crate::error::Error;
 use crate::follower::Follower;
@@ -144,6 +145,7 @@ impl World {
                 keys: self.keys(),
                 model: Arc::clone(&self.model),
                 disk: self.disk.clone(),
+                ahead: Arc::clone(self.program.as_ref().expect("it is open").writer.ahead()),
             }));
         }
         self.program.as_mut().expect("it is open").writer.commit(&mut proposals);
@@ -338,6 +340,7 @@ struct Appending {
     keys: KeyMaker,
     model: Arc<Mutex<Model>>,
     disk: SimulatedDisk,
+    ahead: Arc<Ahead>,
 }
 
 impl Appending {
@@ -382,6 +385,10 @@ impl Proposal for Appending {
             assert!(self.disk.is_cut(), "nothing is damaged: {error}");
         }
         let Some(plan) = &self.plan else { return Decision::Nothing };
+        // Whoever fills ahead may do so at any time.
+        if self.looks % 8 == 0 {
+            self.ahead.fill();
+        }
         let (draft, append) = plan.draft(self.id, &self.keys, &model);
         drop(model);
         self.model().decided(append);
