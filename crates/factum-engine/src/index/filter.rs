@@ -65,11 +65,17 @@ pub(crate) fn seal(block: &mut [u8; FILTER_BLOCK_BYTES], number: u64) {
     block[BITS_BYTES..].copy_from_slice(&checksum.to_le_bytes());
 }
 
-/// Whether the run may have `key`; `Err` if the block is not as it was written.
-pub(crate) fn may_have(block: &[u8], number: u64, key: Key) -> Result<bool, &'static str> {
+/// `Err` if the block is not as it was written.
+pub(crate) fn check(block: &[u8], number: u64) -> Result<(), &'static str> {
     if block.len() != FILTER_BLOCK_BYTES || u32_at(block, BITS_BYTES) != Some(checksum(&block[..BITS_BYTES], number)) {
         return Err("a filter block's checksum does not match");
     }
+    Ok(())
+}
+
+/// Whether the run may have `key`; `Err` if the block is not as it was written.
+pub(crate) fn may_have(block: &[u8], number: u64, key: Key) -> Result<bool, &'static str> {
+    check(block, number)?;
     Ok(bits_of(key).all(|(byte, bit)| block[byte] & bit != 0))
 }
 

@@ -152,15 +152,16 @@ impl Tables {
 
     /// The positions of `key` in those tables that have entries of the sequence; for keys that only entries of that sequence have.
     pub(crate) fn values_within(&self, sequence: Key, key: Key) -> Result<Vec<u64>> {
-        let mut parts = Vec::new();
+        let mut all = Vec::new();
         for table in self.newest_first() {
             let Some(found) = table.find(sequence, u64::MAX)? else { continue };
-            parts.push(table.values(key, (0, u64::MAX), true, usize::MAX)?);
+            all.append(&mut table.values(key, (0, u64::MAX), true, usize::MAX)?);
             if found.base == 0 {
                 break;
             }
         }
-        Ok(parts.into_iter().rev().flatten().collect())
+        all.sort_unstable();
+        Ok(all)
     }
 
     /// The positions of a sequence's entries from number `from` to number `to`, rising, of those up to a position.

@@ -234,6 +234,19 @@ impl Run {
         Ok(())
     }
 
+    /// Checks every block, and that each list can be read.
+    pub(crate) fn check(&self) -> Result<()> {
+        for number in 1..(self.header.filter_at / BLOCK_BYTES as u64) as u32 {
+            self.block(number)?;
+        }
+        for number in 0..(self.header.bytes - self.header.filter_at) / FILTER_BLOCK_BYTES as u64 {
+            let at = self.header.filter_at + number * FILTER_BLOCK_BYTES as u64;
+            let filter = self.file.view(at, FILTER_BLOCK_BYTES).map_err(Error::io("can't read", &self.path))?;
+            filter::check(&filter, number).map_err(|what| Error::corrupt(&self.path, at, what))?;
+        }
+        self.for_each(|_, _, mut values| (&mut values).try_for_each(|value| value.map(drop)))
+    }
+
     fn with_entry<T>(&self, key: Key, use_entry: impl FnOnce(LeafEntry<'_>) -> Result<T>) -> Result<Option<T>> {
         let Some(section) = self.section(key.kind()) else { return Ok(None) };
         let number = section.block_of(key);

@@ -33,6 +33,8 @@ pub(crate) struct RunWriter<'d> {
     leaves: Vec<(Key, u32)>,
     keys: Vec<(Kind, u64)>,
     term: Option<Term>,
+    /// Memory of the last term, for the next one.
+    spare: Vec<u8>,
 }
 
 /// The key whose values are coming.
@@ -66,6 +68,7 @@ impl<'d> RunWriter<'d> {
             leaves: Vec::new(),
             keys: Vec::new(),
             term: None,
+            spare: Vec::new(),
         })
     }
 
@@ -73,7 +76,8 @@ impl<'d> RunWriter<'d> {
     pub(crate) fn begin(&mut self, key: Key, base: u64) -> Result<()> {
         self.finish_term()?;
         let last = self.header.origin(key.kind());
-        self.term = Some(Term { key, base, count: 0, last, lowest: 0, inline: Vec::new(), posting: None });
+        let inline = std::mem::take(&mut self.spare);
+        self.term = Some(Term { key, base, count: 0, last, lowest: 0, inline, posting: None });
         Ok(())
     }
 
@@ -136,6 +140,8 @@ impl<'d> RunWriter<'d> {
             Some((kind, keys)) if *kind == term.key.kind() => *keys += 1,
             _ => self.keys.push((term.key.kind(), 1)),
         }
+        self.spare = term.inline;
+        self.spare.clear();
         Ok(())
     }
 

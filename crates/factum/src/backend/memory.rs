@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::error::{Error, Result};
-use crate::store::{Admission, Ledger, admit, admit_record, admit_truncation, check_shape};
+use crate::store::{Admission, Ledger, Place, admit, admit_record, admit_truncation, check_shape};
 use crate::{
     Append, Capabilities, Direction, EventStore, EventStream, GlobalPosition, Idempotency, InfoStream, Limits, ListStreams, Query, ReadLog,
     ReadStream, Receipt, Record, RecordName, RecordVersion, RecordWrite, RecordedEvent, Stats, StreamId, StreamInfo, StreamReceipt,
@@ -134,11 +134,11 @@ impl State {
 }
 
 impl Ledger for State {
-    fn version(&self, stream: &StreamId) -> Result<StreamVersion> {
+    fn version(&self, stream: &StreamId, _part: usize) -> Result<StreamVersion> {
         Ok(StreamVersion::new(self.streams.get(stream).map_or(0, |stream| stream.events.len() as u64)))
     }
 
-    fn find(&self, stream: &StreamId, id: Uuid, _proposed: usize) -> Result<Option<RecordedEvent>> {
+    fn find(&self, stream: &StreamId, id: Uuid, _place: Place) -> Result<Option<RecordedEvent>> {
         let index = self.streams.get(stream).and_then(|stream| stream.by_id.get(&id));
         Ok(index.map(|index| &self.log[*index]).filter(|event| self.is_readable(event)).cloned())
     }

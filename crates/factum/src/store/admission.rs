@@ -17,15 +17,21 @@ use crate::{
 
 /// What the rules ask of a store. Nothing may change between these calls and the write that follows.
 pub(crate) trait Ledger {
-    /// The stream's version, [`StreamVersion::NONE`] if it has no events.
-    fn version(&self, stream: &StreamId) -> Result<StreamVersion>;
+    /// The stream's version, [`StreamVersion::NONE`] if it has no events. It is the append's stream number `part`, from 0.
+    fn version(&self, stream: &StreamId, part: usize) -> Result<StreamVersion>;
 
-    /// The event of that id in the stream, if it is there and not truncated. `proposed` is the number of the proposed event with that id
-    /// among all of the append's, from 0.
-    fn find(&self, stream: &StreamId, id: Uuid, proposed: usize) -> Result<Option<RecordedEvent>>;
+    /// The event of that id in the stream, if it is there and not truncated. `place` says where in the append the proposed one is.
+    fn find(&self, stream: &StreamId, id: Uuid, place: Place) -> Result<Option<RecordedEvent>>;
 
     /// The position of some event after `after` that matches.
     fn match_after(&self, query: &Query, after: GlobalPosition) -> Result<Option<GlobalPosition>>;
+}
+
+/// Where in an append a proposed event is: the number of its stream, and its number among the events of all streams, from 0.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    pub(crate) part: usize,
+    pub(crate) event: usize,
 }
 
 /// What becomes of an append that is not refused.
@@ -88,23 +94,24 @@ fn check_event(event: &NewEvent, limits: &Limits) -> Result<u64> {
 pub(crate) fn admit(append: &Append, ledger: &impl Ledger) -> Result<Admission> {
     let mut versions = Vec::with_capacity(append.streams.len());
     let mut receipts = Vec::new();
-    let mut first_event = 0;
+    let mut place = Place { part: 0, event: 0 };
     for part in &append.streams {
-        let version = ledger.version(&part.stream)?;
-        if let Some(receipt) = admit_stream(part, version, ledger, first_event)? {
+        let version = ledger.version(&part.stream, place.part)?;
+        if let Some(receipt) = admit_stream(part, version, ledger, place)? {
             receipts.push(receipt);
         }
         versions.push(version);
-        first_event += part.events.len();
+        place = Place { part: place.part + 1, event: place.event + part.events.len() };
     }
     if receipts.len() == append.streams.len() {
         return Ok(Admission::Duplicate(Receipt { streams: receipts, duplicate: true }));
     }
     if let Some(recorded) = receipts.first() {
-        let part = append.streams.iter().find(|part| part.stream == recorded.stream).expect("a receipt is of one of the streams");
+        let number = append.streams.iter().position(|part| part.stream == recorded.stream);
+        let number = number.expect("a receipt is of one of the streams");
+        let part = &append.streams[number];
         let reason = ConflictReason::PartlyRecorded { id: part.events[0].id, version: recorded.first_version };
-        let actual = ledger.version(&part.stream)?;
-        return Err(conflict(part, actual, reason));
+        return Err(conflict(part, versions[number], reason));
     }
     if let Some(condition) = &append.condition
         && let Some(position) = ledger.match_after(&condition.none_of, condition.after)?
@@ -115,11 +122,11 @@ pub(crate) fn admit(append: &Append, ledger: &impl Ledger) -> Result<Admission> 
 }
 
 /// Decides about one stream's part: a receipt if all of it has been recorded before, `None` if all of it is new.
-fn admit_stream(part: &StreamAppend, version: StreamVersion, ledger: &impl Ledger, first_event: usize) -> Result<Option<StreamReceipt>> {
+fn admit_stream(part: &StreamAppend, version: StreamVersion, ledger: &impl Ledger, place: Place) -> Result<Option<StreamReceipt>> {
     let mut recorded = Vec::new();
     if version > StreamVersion::NONE {
         for (index, event) in part.events.iter().enumerate() {
-            let Some(found) = ledger.find(&part.stream, event.id, first_event + index)? else { continue };
+            let Some(found) = ledger.find(&part.stream, event.id, Place { event: place.event + index, ..place })? else { continue };
             if !found.has_content_of(event) {
                 return Err(Error::IdReused {
                     stream: part.stream.clone(),

@@ -14,7 +14,7 @@ use crate::{Append, GlobalPosition, Receipt, Record, RecordName, RecordVersion, 
 
 #[cfg(feature = "embedded")]
 pub(crate) use admission::check_record;
-pub(crate) use admission::{Admission, Ledger, admit, admit_record, admit_truncation, check_shape};
+pub(crate) use admission::{Admission, Ledger, Place, admit, admit_record, admit_truncation, check_shape};
 pub use capabilities::{Capabilities, Idempotency, Limits, Support};
 pub use ext::EventStoreExt;
 pub use options::{Direction, ListStreams, ReadLog, ReadStream};

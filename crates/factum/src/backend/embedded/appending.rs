@@ -9,7 +9,7 @@ use super::payload::{self, Decoder, Keys, NameKeys, Parts, senseless};
 use super::reading::truncation_of;
 use super::selection::Selection;
 use crate::error::Result;
-use crate::store::{Admission, Ledger, admit, admit_record, admit_truncation};
+use crate::store::{Admission, Ledger, Place, admit, admit_record, admit_truncation};
 use crate::{
     Append, Direction, GlobalPosition, Query, Receipt, RecordVersion, RecordWrite, RecordedEvent, StreamId, StreamInfo, StreamReceipt,
     StreamVersion,
@@ -69,7 +69,15 @@ impl<D: Decide> Proposal for Request<D> {
 pub(super) struct AppendRequest {
     append: Append,
     draft: Option<Draft>,
-    /// The key of each event's id.
+    keys: RequestKeys,
+}
+
+/// Keys that the rules of an append ask for.
+#[derive(Default)]
+struct RequestKeys {
+    /// Of each stream.
+    streams: Vec<Key>,
+    /// Of each event's id.
     ids: Vec<Key>,
 }
 
@@ -78,6 +86,7 @@ impl AppendRequest {
         let events = append.streams.iter().flat_map(|part| part.events.iter().map(|event| (&part.stream, event)));
         let bytes = events.clone().map(|(stream, event)| payload::bytes_of(stream, event)).sum();
         let mut draft = Draft::with_capacity(bytes, append.events());
+        let streams = append.streams.iter().map(|part| keys.stream(part.stream.as_str())).collect();
         let mut ids = Vec::with_capacity(append.events());
         let mut names = NameKeys::new(keys);
         for (stream, event) in events {
@@ -86,7 +95,7 @@ impl AppendRequest {
             ids.push(id);
             draft.entry(terms, |out| payload::write(stream, event, out));
         }
-        Self { append, draft: Some(draft), ids }
+        Self { append, draft: Some(draft), keys: RequestKeys { streams, ids } }
     }
 }
 
@@ -94,7 +103,7 @@ impl Decide for AppendRequest {
     type Answer = Receipt;
 
     fn decide(&mut self, log: &Pending<'_>, keys: &Keys) -> Result<(Receipt, Option<Draft>)> {
-        match admit(&self.append, &PendingLedger { log, keys, ids: &self.ids })? {
+        match admit(&self.append, &PendingLedger { log, keys, request: &self.keys })? {
             Admission::Duplicate(receipt) => Ok((receipt, None)),
             Admission::Fresh(versions) => {
                 let mut position = log.next_position();
@@ -121,7 +130,7 @@ impl Decide for AppendRequest {
 struct PendingLedger<'l> {
     log: &'l Pending<'l>,
     keys: &'l Keys,
-    ids: &'l [Key],
+    request: &'l RequestKeys,
 }
 
 impl PendingLedger<'_> {
@@ -131,29 +140,30 @@ impl PendingLedger<'_> {
             if wanted(&parts) { Decoder::default().event_of(&entry, &parts).map(Some) } else { Ok(None) }
         })?
     }
+}
 
-    fn first_version(&self, stream: &str) -> Result<u64> {
-        let (key, name) = self.keys.truncation(stream);
-        Ok(self.log.record(key, &name, |record| truncation_of(record.value))?.unwrap_or(1))
-    }
+/// The first version of a stream that can be read.
+fn first_version(log: &Pending<'_>, keys: &Keys, stream: &str) -> Result<u64> {
+    let (key, name) = keys.truncation(stream);
+    Ok(log.record(key, &name, |record| truncation_of(record.value))?.unwrap_or(1))
 }
 
 impl Ledger for PendingLedger<'_> {
-    fn version(&self, stream: &StreamId) -> Result<StreamVersion> {
-        Ok(StreamVersion::new(self.log.count(self.keys.stream(stream.as_str()))?))
+    fn version(&self, _stream: &StreamId, part: usize) -> Result<StreamVersion> {
+        Ok(StreamVersion::new(self.log.count(self.request.streams[part])?))
     }
 
-    fn find(&self, stream: &StreamId, id: Uuid, proposed: usize) -> Result<Option<RecordedEvent>> {
+    fn find(&self, stream: &StreamId, id: Uuid, place: Place) -> Result<Option<RecordedEvent>> {
         let mut found = None;
         // The same id stands there more than once only if it was forgotten by a truncation: the newest counts.
-        for position in self.log.positions_within(self.keys.stream(stream.as_str()), self.ids[proposed])?.into_iter().rev() {
+        for position in self.log.positions_within(self.request.streams[place.part], self.request.ids[place.event])?.into_iter().rev() {
             found = self.event(position, |parts| parts.id == id && parts.stream == stream.as_str())?;
             if found.is_some() {
                 break;
             }
         }
         let Some(event) = found else { return Ok(None) };
-        Ok((event.version.get() >= self.first_version(stream.as_str())?).then_some(event))
+        Ok((event.version.get() >= first_version(self.log, self.keys, stream.as_str())?).then_some(event))
     }
 
     fn match_after(&self, query: &Query, after: GlobalPosition) -> Result<Option<GlobalPosition>> {
@@ -209,9 +219,8 @@ impl Decide for TruncateRequest {
     type Answer = StreamInfo;
 
     fn decide(&mut self, log: &Pending<'_>, keys: &Keys) -> Result<(StreamInfo, Option<Draft>)> {
-        let ledger = PendingLedger { log, keys, ids: &[] };
-        let version = ledger.version(&self.stream)?;
-        let first = StreamVersion::new(ledger.first_version(self.stream.as_str())?);
+        let version = StreamVersion::new(log.count(keys.stream(self.stream.as_str()))?);
+        let first = StreamVersion::new(first_version(log, keys, self.stream.as_str())?);
         let first_version = admit_truncation(&self.stream, version, first, self.before)?;
         let info = StreamInfo { stream: self.stream.clone(), version, first_version };
         if first_version == first {
