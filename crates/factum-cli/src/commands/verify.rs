@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use factum::backend::embedded::{self, Problem, SalvageReport, VerifyProgress, VerifyReport};
 use indicatif::ProgressBar;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::console::{Console, counted, grouped, sized};
 use crate::failure::Failure;
@@ -89,31 +89,27 @@ fn refuse_occupied(to: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-fn to_json(report: &VerifyReport, salvaged: Option<&(&Path, SalvageReport)>) -> Value {
+/// The report as one object, its fields in the order in which one reads them.
+fn to_json(report: &VerifyReport, salvaged: Option<&(&Path, SalvageReport)>) -> String {
     let VerifyReport { events, streams, segments, bytes, index_files, problems, notes } = report;
-    let mut object = Map::new();
-    let fields = [
-        ("ok", json!(problems.is_empty())),
-        ("events", json!(events)),
-        ("streams", json!(streams)),
-        ("segments", json!(segments)),
-        ("bytes", json!(bytes)),
-        ("index_files", json!(index_files)),
-        ("problems", problems.iter().map(problem_to_json).collect()),
-        ("notes", json!(notes)),
-    ];
-    object.extend(fields.map(|(name, value)| (name.to_owned(), value)));
+    let ok = problems.is_empty();
+    let mut object = format!(
+        "{{\"ok\":{ok},\"events\":{events},\"streams\":{streams},\"segments\":{segments},\"bytes\":{bytes},\"index_files\":{index_files}"
+    );
+    object.push_str(&format!(",\"problems\":{},\"notes\":{}", problems_to_json(problems), json!(notes)));
     if let Some((to, SalvageReport { events, renumbered, lost_bytes, problems })) = salvaged {
-        let problems: Vec<Value> = problems.iter().map(problem_to_json).collect();
-        let salvaged = json!({"to": to.display().to_string(), "events": events, "renumbered": renumbered, "lost_bytes": lost_bytes, "problems": problems});
-        object.insert("salvaged".to_owned(), salvaged);
+        let (to, problems) = (json!(to.display().to_string()), problems_to_json(problems));
+        object.push_str(&format!(
+            ",\"salvaged\":{{\"to\":{to},\"events\":{events},\"renumbered\":{renumbered},\"lost_bytes\":{lost_bytes},\"problems\":{problems}}}"
+        ));
     }
-    Value::Object(object)
+    object.push('}');
+    object
 }
 
-fn problem_to_json(problem: &Problem) -> Value {
-    let Problem { file, offset, what } = problem;
-    json!({"file": file.display().to_string(), "offset": offset, "what": what})
+fn problems_to_json(problems: &[Problem]) -> Value {
+    let object = |Problem { file, offset, what }: &Problem| json!({"file": file.display().to_string(), "offset": offset, "what": what});
+    problems.iter().map(object).collect()
 }
 
 fn show(report: &VerifyReport, console: &mut Console<'_>) -> Result<(), Failure> {

@@ -67,11 +67,18 @@ pub(super) fn parse(line: &[u8], block: &Bytes, payload_bytes_max: u64, memory: 
     let fields: Fields<'_> = serde_json::from_str(text).map_err(|error| reason(&error))?;
     let unknown = fields.unknown.as_ref().map(|name| name.to_string());
 
-    let stream = StreamId::new(string("stream", fields.stream)?.ok_or("it has no \"stream\"")?).map_err(|error| error.to_string())?;
-    let event_type = memory.event_type(&string("type", fields.event_type)?.ok_or("it has no \"type\"")?)?;
+    // A name that was mistyped is the likeliest reason why one is missing.
+    let missing = |name: &str| match &unknown {
+        Some(other) => format!("it has no \"{name}\", but {:?}", excerpt(other)),
+        None => format!("it has no \"{name}\""),
+    };
+
+    let stream = string("stream", fields.stream)?.ok_or_else(|| missing("stream"))?;
+    let stream = StreamId::new(stream).map_err(|error| error.to_string())?;
+    let event_type = memory.event_type(&string("type", fields.event_type)?.ok_or_else(|| missing("type"))?)?;
     let data = match payload_of("data", fields.data, fields.data_base64, block)? {
         Some(data) => data,
-        None => fields.data.map(|null| block.slice_ref(null.get().as_bytes())).ok_or("it has no \"data\"")?,
+        None => fields.data.map(|null| block.slice_ref(null.get().as_bytes())).ok_or_else(|| missing("data"))?,
     };
     let metadata = payload_of("metadata", fields.metadata, fields.metadata_base64, block)?.unwrap_or_default();
     let bytes = (data.len() + metadata.len()) as u64;
@@ -270,6 +277,7 @@ mod tests {
             (r#"{"type":"t","data":{}}"#, "it has no \"stream\""),
             (r#"{"stream":"s","data":{}}"#, "it has no \"type\""),
             (r#"{"stream":"s","type":"t"}"#, "it has no \"data\""),
+            (r#"{"stream":"s","tpye":"t","data":{}}"#, "it has no \"type\", but \"tpye\""),
             (r#"{"stream":5,"type":"t","data":{}}"#, "\"stream\" is not a string: 5"),
             (r#"{"stream":"a\nb","type":"t","data":{}}"#, "stream id \"a\\nb\" contains the control character U+000A"),
             (r#"{"stream":"s","type":"t","data":{},"id":"7"}"#, "\"id\" is not a UUID: \"7\""),
