@@ -55,21 +55,19 @@ pub(crate) fn run(verify: Verify, url: &str, console: &mut Console<'_>) -> Resul
             show_salvaged(to, salvaged, console)?;
         }
     }
-    let problems = report.problems.len() as u64;
-    match (problems, &verify.salvage) {
-        (0, _) => Ok(()),
-        (_, None) => Err(Failure::could_not(format!(
-            "the store at {} is damaged: {}; `factum verify --salvage DIR` copies out what is whole",
-            directory.display(),
-            counted(problems, "problem")
-        ))),
-        (_, Some(to)) => Err(Failure::could_not(format!(
-            "the store at {} is damaged: {}; what is whole is now in {}",
-            directory.display(),
-            counted(problems, "problem"),
-            to.display()
-        ))),
+    if report.problems.is_empty() {
+        return Ok(());
     }
+    let (place, problems) = (directory.display(), counted(report.problems.len() as u64, "problem"));
+    let index = directory.join("index");
+    let what_next = match &verify.salvage {
+        Some(to) => format!("what is whole is now in {}", to.display()),
+        None if report.problems.iter().all(|problem| problem.file.starts_with(&index)) => {
+            format!("the log is whole, delete {} and it is made again", index.display())
+        }
+        None => "`factum verify --salvage DIR` copies out what is whole".to_owned(),
+    };
+    Err(Failure::could_not(format!("the store at {place} is damaged: {problems}; {what_next}")))
 }
 
 fn advance(bar: &ProgressBar, progress: &VerifyProgress) {

@@ -66,6 +66,24 @@ fn a_damaged_byte_is_found_and_the_rest_saved() {
 }
 
 #[test]
+fn a_damaged_index_is_found_and_made_again() {
+    let folder = store();
+    let index = folder.path("factum-data/index");
+    let file = fs::read_dir(&index).expect("readable").next().expect("there is a file").expect("readable").path();
+    let mut bytes = fs::read(&file).expect("readable");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&file, bytes).expect("writable");
+    let ran = folder.run(&["verify"]);
+    assert!(ran.failed(1).contains("delete ./factum-data/index"), "{ran:?}");
+
+    fs::remove_dir_all(&index).expect("it can be deleted");
+    assert_eq!(folder.json(&["read", "Order-1"]).len(), 223);
+    folder.run(&["append", "Order-1", "--type", "T", "--data", "1", "--expect", "223"]).succeeded();
+    folder.run(&["verify"]).succeeded();
+}
+
+#[test]
 fn only_a_directory_can_be_verified() {
     let folder = Folder::new();
     folder.run(&["verify", "--store", "memory:"]).failed(2);
