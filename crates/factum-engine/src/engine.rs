@@ -91,7 +91,8 @@ impl Engine {
         on_durable: impl Fn(u64) + Send + 'static,
     ) -> Result<Self> {
         if create {
-            disk.create_directory(directory).map_err(Error::io("can't make", directory))?;
+            open::check_free(&*disk, directory)?;
+            open::create_durably(&*disk, directory)?;
         } else if !matches!(disk.list(&directory.join("log")), Ok(files) if !files.is_empty()) {
             return Err(Error::Missing { path: directory.to_owned() });
         }

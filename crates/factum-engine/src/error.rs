@@ -17,6 +17,15 @@ pub enum Error {
         path: PathBuf,
     },
 
+    /// There is something else here, and a log is not made among it.
+    #[error("{} is not a store, and not empty (it has {file}); choose a directory of its own", path.display())]
+    NotALog {
+        /// Where the log was to be made.
+        path: PathBuf,
+        /// One of the files there.
+        file: String,
+    },
+
     /// Another process (or another handle in this one) writes to this log.
     #[error("the store in {} is in use by {holder}; stop that, or open read-only beside it", path.display())]
     Locked {
@@ -95,6 +104,7 @@ impl Error {
     pub(crate) fn again(&self) -> Self {
         match self {
             Self::Missing { path } => Self::Missing { path: path.clone() },
+            Self::NotALog { path, file } => Self::NotALog { path: path.clone(), file: file.clone() },
             Self::Locked { path, holder } => Self::Locked { path: path.clone(), holder: holder.clone() },
             Self::Full { path } => Self::Full { path: path.clone() },
             Self::Poisoned { reason } => Self::Poisoned { reason: reason.clone() },

@@ -21,11 +21,13 @@ mod key;
 mod live;
 mod open;
 mod read;
+mod salvage;
 mod segment;
 mod shared;
 #[cfg(test)]
 mod simulation;
 mod verify;
+mod walk;
 mod writer;
 
 pub use engine::Engine;
@@ -34,6 +36,7 @@ pub use follower::Follower;
 pub use frame::{Draft, Entry, RecordEntry, Terms};
 pub use key::{Key, KeyMaker, Kind};
 pub use read::{Snapshot, Take};
+pub use salvage::{Salvaged, salvage};
 pub use shared::{Indexer, Options};
-pub use verify::{Problem, Progress, Report, Salvaged, salvage, verify};
+pub use verify::{Problem, Progress, Report, verify};
 pub use writer::{Decision, Failure, Pending, Proposal};

@@ -72,7 +72,7 @@ pub(crate) fn open(
     };
     let store = segments[0].header.store;
     if mode == Mode::Write {
-        disk.create_directory(&paths.index).map_err(Error::io("can't make", &paths.index))?;
+        create_durably(&**disk, &paths.index)?;
     }
     let (replay_from, after, time) =
         runs.last().map_or((Location::new(1, FIRST_FRAME), 0, 0), |run| (run.header.to, run.header.last, run.header.last_time));
@@ -100,18 +100,41 @@ fn begin(disk: &Arc<dyn Disk>, paths: &Paths, capacity: u64) -> Result<Segment> 
     if disk.list(&paths.index).is_ok_and(|files| files.iter().any(|(name, _)| name.ends_with(".run"))) {
         return Err(Error::corrupt(&paths.log, None, "the log's files are missing, while its index is still there"));
     }
-    for directory in [&paths.root, &paths.log] {
-        disk.create_directory(directory).map_err(Error::io("can't make", directory))?;
-    }
-    if let Some(parent) = paths.root.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        disk.sync_directory(parent).map_err(Error::io("can't sync", parent))?;
-    }
-    disk.sync_directory(&paths.root).map_err(Error::io("can't sync", &paths.root))?;
+    create_durably(&**disk, &paths.log)?;
     let mut seed = [0; 4];
     seed.copy_from_slice(&disk.random()[..4]);
     let seed = u32::from_le_bytes(seed);
     let header = SegmentHeader { store: disk.random(), number: 1, seed, first_position: 1, previous_end: 0 };
     Segment::create(disk, &paths.log, header, capacity)
+}
+
+/// Refuses to make a log in a directory that holds something else.
+pub(crate) fn check_free(disk: &dyn Disk, directory: &Path) -> Result<()> {
+    let files = disk.list(directory).unwrap_or_default();
+    let ours = |name: &str| ["lock", "live"].contains(&name);
+    let is_log = disk.list(&directory.join("log")).is_ok();
+    match files.iter().find(|(name, _)| !is_log && !ours(name)) {
+        Some((file, _)) => Err(Error::NotALog { path: directory.to_owned(), file: file.clone() }),
+        None => Ok(()),
+    }
+}
+
+/// Makes a directory and its parents so that they are still there after a power failure.
+pub(crate) fn create_durably(disk: &dyn Disk, directory: &Path) -> Result<()> {
+    let parent_of = |path: &Path| match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => Some(parent.to_owned()),
+        Some(_) => Some(".".into()),
+        None => None,
+    };
+    let mut parents = Vec::new();
+    let mut missing = directory.to_owned();
+    while disk.list(&missing).is_err() {
+        let Some(parent) = parent_of(&missing) else { break };
+        parents.push(parent.clone());
+        missing = parent;
+    }
+    disk.create_directory(directory).map_err(Error::io("can't make", directory))?;
+    parents.iter().rev().try_for_each(|parent| disk.sync_directory(parent).map_err(Error::io("can't sync", parent)))
 }
 
 /// Opens all segments. They must be whole in number and fit together; how the last one ends is seen later.
@@ -192,7 +215,8 @@ fn find_runs(disk: &Arc<dyn Disk>, directory: &Path, store: [u8; 16], mode: Mode
     for (name, _) in files {
         let path = directory.join(&name);
         if !name.ends_with(".run") {
-            useless.push(path);
+            // What was being written when the process ended; other files are none of ours.
+            useless.extend(name.ends_with(".new").then_some(path));
             continue;
         }
         match Run::open(&**disk, &path) {

@@ -69,6 +69,10 @@ impl Disk for RealDisk {
                 let _ = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(holder.as_bytes()));
                 Ok(Ok(Box::new(file)))
             }
+            // Whoever wrote its name into the file has it alone; those who only keep writers out share it.
+            Err(TryLockError::WouldBlock) if file.try_lock_shared().is_ok() => {
+                Ok(Err("a process that is reading or verifying it (wait until it is done)".to_owned()))
+            }
             Err(TryLockError::WouldBlock) => {
                 let mut holder = String::new();
                 file.read_to_string(&mut holder)?;

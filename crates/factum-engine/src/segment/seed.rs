@@ -60,7 +60,7 @@ mod tests {
     fn a_seed_follows_from_a_checksum() {
         for seed in [0, 1, 0x8000_0000, 0xdead_beef, u32::MAX] {
             for bytes in [40, 48, 400] {
-                let head: Vec<u8> = (0..bytes).map(|byte| (byte * 7) as u8).collect();
+                let head: Vec<u8> = (0..bytes).map(|byte: u16| (byte * 7) as u8).collect();
                 assert_eq!(solve(&head, frame::head_checksum(seed, &head)), Some(seed));
             }
         }

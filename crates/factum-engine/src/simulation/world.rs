@@ -386,7 +386,7 @@ impl Proposal for Appending {
         }
         let Some(plan) = &self.plan else { return Decision::Nothing };
         // Whoever fills ahead may do so at any time.
-        if self.looks % 8 == 0 {
+        if self.looks.is_multiple_of(8) {
             self.ahead.fill();
         }
         let (draft, append) = plan.draft(self.id, &self.keys, &model);
