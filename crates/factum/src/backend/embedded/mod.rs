@@ -31,6 +31,9 @@ use payload::EventIndexer;
 use reading::{InfoPager, LogPager, StreamPager};
 use source::{Log, Source};
 
+/// The largest payload that an embedded store can be opened to take, in bytes.
+const PAYLOAD_BYTES_MAX: u64 = 60 << 20;
+
 /// How to open an embedded store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EmbeddedOptions {
@@ -75,6 +78,7 @@ impl Embedded {
     pub fn open(directory: impl AsRef<Path>, options: EmbeddedOptions) -> Result<Self> {
         let directory = directory.as_ref();
         let EmbeddedOptions { read_only, create, limits, segment_bytes_max, memtable_bytes_max, fill_ahead } = options;
+        check_limits(&limits)?;
         let options = Options { segment_bytes_max: segment_bytes_max.clamp(1 << 16, 1 << 31), memtable_bytes_max, fill_ahead };
         let (head, watched) = watch::channel(0);
         let (disk, indexer) = (Arc::new(RealDisk), Arc::new(EventIndexer::default()));
@@ -104,7 +108,7 @@ impl Embedded {
                 "read_only" => options.read_only = truth(name, value)?,
                 "create" => options.create = truth(name, value)?,
                 "fill_ahead" => options.fill_ahead = truth(name, value)?,
-                "payload_bytes_max" => options.limits.payload_bytes_max = number(name, value, 60 << 20)?,
+                "payload_bytes_max" => options.limits.payload_bytes_max = number(name, value, PAYLOAD_BYTES_MAX)?,
                 _ => {
                     let known = "read_only, create, fill_ahead, payload_bytes_max";
                     return Err(Error::invalid(format!("file: has no option {name:?}; it has {known}")));
@@ -118,6 +122,21 @@ impl Embedded {
         let (request, answer) = Request::new(decide, self.source.keys().clone());
         self.source.propose(request);
         wait_for(answer).await
+    }
+}
+
+/// Checks that what the limits allow fits into the log's units.
+fn check_limits(limits: &Limits) -> Result<()> {
+    let Limits { payload_bytes_max, append_events_max, append_bytes_max, record_bytes_max } = *limits;
+    let checks = [
+        ("payload_bytes_max", payload_bytes_max, PAYLOAD_BYTES_MAX),
+        ("append_events_max", append_events_max, 60_000),
+        ("append_bytes_max", append_bytes_max, 128 << 20),
+        ("record_bytes_max", record_bytes_max, 128 << 20),
+    ];
+    match checks.iter().find(|(_, asked, max)| asked > max) {
+        Some((name, asked, max)) => Err(Error::invalid(format!("{name} is {asked}, and an embedded store takes at most {max}"))),
+        None => Ok(()),
     }
 }
 

@@ -247,6 +247,9 @@ impl<'p> Parts<'p> {
     pub(super) fn read(payload: &'p [u8]) -> Option<Self> {
         let mut rest = payload;
         let [flags] = *take(&mut rest, 1)? else { return None };
+        if flags & !(HAS_OCCURRED_AT | HAS_TAGS | HAS_METADATA) != 0 {
+            return None;
+        }
         let id = Uuid::from_slice(take(&mut rest, 16)?).ok()?;
         let occurred_at = if flags & HAS_OCCURRED_AT != 0 {
             let seconds = i64::from_le_bytes(take(&mut rest, 8)?.try_into().ok()?);

@@ -89,6 +89,11 @@ impl Pager for StreamPager {
         if self.direction == Direction::Backward {
             positions.reverse();
         }
+        if positions.len() as u64 != to - from + 1 {
+            let reason =
+                format!("the index has {} of the {} events of {} from version {from}", positions.len(), to - from + 1, self.stream);
+            return Err(crate::Error::Corrupt { reason, source: None });
+        }
         let events = read_at(&snapshot, &positions, &mut self.decoder, |_| true)?;
         if let Some(last) = events.last().map(|event| event.version.get()) {
             match self.direction {
