@@ -190,15 +190,15 @@ fn lock(disk: &dyn Disk, directory: &Path) -> Result<Lock> {
 
 /// The writer's thread.
 fn write(mut writer: Writer, queue: &Queue, chores: &Chores, shared: &Shared, on_durable: impl Fn(u64)) {
-    let _end = WriterEnd { queue, chores, ahead: Arc::clone(writer.ahead()) };
-    let mut proposals = VecDeque::new();
+    let mut end = WriterEnd { queue, chores, ahead: Arc::clone(writer.ahead()), taken: VecDeque::new() };
+    let proposals = &mut end.taken;
     let mut told = shared.snapshot().last();
     loop {
-        let closed = queue.take(&mut proposals);
+        let closed = queue.take(proposals);
         if let Some(error) = chores.refusal(shared) {
-            settle_all(&mut proposals, &error);
+            settle_all(proposals, &error);
         } else if !proposals.is_empty() {
-            writer.commit(&mut proposals);
+            writer.commit(proposals);
             let snapshot = shared.snapshot();
             if snapshot.last() > told {
                 told = snapshot.last();
@@ -222,6 +222,8 @@ struct WriterEnd<'w> {
     queue: &'w Queue,
     chores: &'w Chores,
     ahead: Arc<Ahead>,
+    /// What it has taken from the queue and not yet looked at.
+    taken: VecDeque<Box<dyn Proposal>>,
 }
 
 impl Drop for WriterEnd<'_> {
@@ -230,9 +232,9 @@ impl Drop for WriterEnd<'_> {
         self.chores.close();
         let mut state = self.queue.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.closed = true;
-        let mut left = std::mem::take(&mut state.waiting);
+        self.taken.append(&mut state.waiting);
         drop(state);
-        settle_all(&mut left, &Error::Closed);
+        settle_all(&mut self.taken, &Error::Closed);
     }
 }
 

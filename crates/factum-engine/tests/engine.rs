@@ -5,7 +5,7 @@ mod support;
 use std::sync::Arc;
 
 use factum_engine::disk::{Disk, RealDisk};
-use factum_engine::{Error, Indexer, Options, Take, verify};
+use factum_engine::{Decision, Error, Failure, Indexer, Options, Pending, Proposal, Take, verify};
 use support::{ALL_STREAMS, ALL_TYPES, RECORD, STREAM, TYPE, Words, append, follow, open, payloads};
 
 fn small() -> Options {
@@ -85,4 +85,55 @@ fn a_second_writer_is_told_who_has_it_and_a_reader_reads_along() {
         }
     }
     assert_eq!(payloads(&follower.snapshot().expect("whole"), 0), payloads(&engine.snapshot(), 0));
+}
+
+/// A proposal with a bug ended the writer's thread: whoever came later waited for ever, and so did closing.
+#[test]
+fn when_the_writer_is_gone_nobody_waits_for_it() {
+    struct Bug;
+    impl Proposal for Bug {
+        fn decide(&mut self, _log: &Pending<'_>) -> Decision {
+            panic!("a bug, on purpose");
+        }
+
+        fn settle(self: Box<Self>, _outcome: Result<(), Failure>) {}
+    }
+    let directory = tempfile::tempdir().expect("a directory");
+    let engine = open(directory.path(), small()).expect("it opens");
+    append(&engine, &["a t 1"], &[]).expect("it is recorded");
+    engine.propose(Box::new(Bug));
+    let refused = std::iter::repeat_with(|| append(&engine, &["a t 2"], &[])).find(Result::is_err);
+    assert!(matches!(refused, Some(Err(Failure::NotRecorded(Error::Closed)))), "{refused:?}");
+    assert_eq!(payloads(&engine.snapshot(), 0)[0], "a t 1", "reading goes on");
+    engine.close();
+    drop(engine);
+    assert_eq!(payloads(&open(directory.path(), small()).expect("it opens").snapshot(), 0)[0], "a t 1");
+}
+
+/// The index could not be written; the writer waited for that to end, and closing waited for the writer, for ever.
+#[test]
+fn a_store_that_cannot_write_its_index_refuses_appends_and_still_closes() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let engine = open(directory.path(), small()).expect("it opens");
+    std::fs::remove_dir_all(directory.path().join("index")).expect("it can be removed");
+    std::fs::write(directory.path().join("index"), "in the way").expect("it can be written");
+    let mut recorded = Vec::new();
+    let failure = loop {
+        let payload = format!("s{} t x", recorded.len());
+        match append(&engine, &[&payload], &[]) {
+            Ok(_) => recorded.push(payload),
+            Err(failure) => break failure,
+        }
+        assert!(recorded.len() < 100_000, "the index takes more and more memory");
+    };
+    assert!(matches!(failure, Failure::NotRecorded(Error::Io { .. })), "{failure:?}");
+    assert_eq!(payloads(&engine.snapshot(), 0), recorded, "reading goes on");
+    std::fs::remove_file(directory.path().join("index")).expect("it can be removed");
+    std::fs::create_dir(directory.path().join("index")).expect("it can be made");
+    let again = std::iter::repeat_with(|| append(&engine, &["s t y"], &[])).find(Result::is_ok);
+    assert!(again.is_some(), "it works again once it can");
+    std::fs::remove_dir_all(directory.path().join("index")).expect("it can be removed");
+    engine.close();
+    drop(engine);
+    assert_eq!(payloads(&open(directory.path(), small()).expect("it opens").snapshot(), 0)[..recorded.len()], recorded);
 }

@@ -366,6 +366,13 @@ impl Appending {
             let expected = model.entries().find(|(position, ..)| position == last).expect("it is there").2;
             let entry = log.entry(*last, |entry| (entry.number, entry.payload.to_vec()))?;
             assert_eq!(&entry, expected);
+            let id = |payload: &[u8]| payload.split(|byte| *byte == b' ').nth(2).map(<[u8]>::to_vec);
+            let last_id = id(&expected.1).expect("five words");
+            let same_id =
+                |position: &u64| model.entries().any(|(at, _, (_, payload))| at == *position && id(payload).as_ref() == Some(&last_id));
+            let of_id = self.keys.short_key(super::words::ID, stream.as_bytes(), &last_id);
+            let with_id: Vec<u64> = positions.iter().copied().filter(same_id).collect();
+            assert_eq!(log.positions_within(key, of_id)?, with_id);
         }
         for name in [&b"one"[..], b"other two", b"", b"never"] {
             let found = log.record(record_key(&self.keys, name), name, |record| (record.version, record.value.map(<[u8]>::to_vec)))?;
