@@ -6,6 +6,8 @@
 
 use std::borrow::Cow;
 
+use bytes::Bytes;
+
 use crate::error::{Error, Result};
 use crate::key::Key;
 
@@ -228,6 +230,23 @@ pub struct Entry<'a> {
     pub number: u64,
     /// What was appended.
     pub payload: &'a [u8],
+    /// The mapped file that the payload is in, if it is.
+    pub(crate) mapped: Option<&'a Bytes>,
+}
+
+impl Entry<'_> {
+    /// A part of the payload, to keep: without copying it where the log's file is mapped. What is kept so holds on to the mapping,
+    /// which is address space and not memory.
+    pub fn keep(&self, part: &[u8]) -> Bytes {
+        let mapped = self.mapped.filter(|mapped| {
+            let (whole, part) = (mapped.as_ptr_range(), part.as_ptr_range());
+            whole.start <= part.start && part.end <= whole.end
+        });
+        match mapped {
+            Some(mapped) if !part.is_empty() => mapped.slice_ref(part),
+            _ => Bytes::copy_from_slice(part),
+        }
+    }
 }
 
 /// One write to a record, as it is read.
@@ -248,22 +267,16 @@ impl<'a> Frame<'a> {
         if bytes.len() != header.bytes {
             return Err("the frame is cut off");
         }
-        if head_checksum(seed, &bytes[..header.bodies_at()]) != header.checksum {
-            return Err("the frame's checksum does not match");
-        }
-        let mut end = header.bodies_at();
-        for slot in 0..header.slots() {
-            let next = u32_at(&bytes, HEADER_BYTES + slot * SLOT_BYTES).ok_or("the frame's table is cut off")? as usize;
-            let body_min = if slot < header.entries { NUMBER_BYTES } else { RECORD_HEADER_BYTES };
-            if next < end + body_min || next > header.bytes {
-                return Err("the frame's table makes no sense");
-            }
-            end = next;
-        }
-        if bytes[end..].iter().any(|byte| *byte != 0) || header.bytes - end >= ALIGNMENT {
-            return Err("there are bytes behind the frame's last body");
-        }
+        check_head(&header, &bytes, seed)?;
         Ok(Self { header, seed, bytes })
+    }
+
+    /// As [`check`](Self::check), of the frame that `bytes` begin with.
+    pub(crate) fn check_first(bytes: &'a [u8], seed: u32) -> Result<Self, &'static str> {
+        let header = Header::read(bytes).ok_or("there is no frame")?;
+        let bytes = bytes.get(..header.bytes).ok_or("the frame is cut off")?;
+        check_head(&header, bytes, seed)?;
+        Ok(Self { header, seed, bytes: Cow::Borrowed(bytes) })
     }
 
     /// Checks all of the frame's bodies.
@@ -287,6 +300,7 @@ impl<'a> Frame<'a> {
             time: self.header.time,
             number: u64::from_le_bytes(number.try_into().expect("it has eight bytes")),
             payload,
+            mapped: None,
         })
     }
 
@@ -319,6 +333,26 @@ impl<'a> Frame<'a> {
     }
 }
 
+/// Checks a frame's header and table.
+fn check_head(header: &Header, bytes: &[u8], seed: u32) -> Result<(), &'static str> {
+    if head_checksum(seed, &bytes[..header.bodies_at()]) != header.checksum {
+        return Err("the frame's checksum does not match");
+    }
+    let mut end = header.bodies_at();
+    for slot in 0..header.slots() {
+        let next = u32_at(bytes, HEADER_BYTES + slot * SLOT_BYTES).ok_or("the frame's table is cut off")? as usize;
+        let body_min = if slot < header.entries { NUMBER_BYTES } else { RECORD_HEADER_BYTES };
+        if next < end + body_min || next > header.bytes {
+            return Err("the frame's table makes no sense");
+        }
+        end = next;
+    }
+    if bytes[end..].iter().any(|byte| *byte != 0) || header.bytes - end >= ALIGNMENT {
+        return Err("there are bytes behind the frame's last body");
+    }
+    Ok(())
+}
+
 /// Checks and reads one entry of a frame without checking the frame's other entries. `bytes` begins with the frame's header.
 pub(crate) fn entry_alone<'a>(bytes: &'a [u8], header: &Header, index: usize, seed: u32) -> Result<Entry<'a>, &'static str> {
     let at = HEADER_BYTES + index * SLOT_BYTES;
@@ -332,7 +366,7 @@ pub(crate) fn entry_alone<'a>(bytes: &'a [u8], header: &Header, index: usize, se
     }
     let (number, payload) = body.split_at(NUMBER_BYTES);
     let number = u64::from_le_bytes(number.try_into().expect("it has eight bytes"));
-    Ok(Entry { position: header.position + index as u64, time: header.time, number, payload })
+    Ok(Entry { position: header.position + index as u64, time: header.time, number, payload, mapped: None })
 }
 
 /// Whether a header and table are as they were written. `head` is that long.

@@ -15,6 +15,8 @@ mod engine;
 mod error;
 mod follower;
 mod frame;
+#[cfg(feature = "fuzzing")]
+pub mod fuzz;
 mod index;
 mod keeper;
 mod key;

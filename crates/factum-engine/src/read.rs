@@ -4,8 +4,10 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+
 use crate::error::{Error, Result};
-use crate::frame::{Entry, Header, RecordEntry, damaged};
+use crate::frame::{Entry, Frame, Header, RecordEntry, damaged};
 use crate::index::Tables;
 use crate::key::{Key, Kind};
 use crate::segment::{Location, Segment};
@@ -127,6 +129,7 @@ impl Snapshot {
     /// As [`Snapshot::entry`].
     pub fn entries(&self, positions: &[u64], mut visit: impl FnMut(Entry<'_>) -> ControlFlow<()>) -> Result<()> {
         let mut near: Option<Place> = None;
+        let mut mapped: Option<(usize, Option<Bytes>)> = None;
         let mut prefetched = positions.len() < 3;
         for (index, position) in positions.iter().enumerate() {
             assert!(*position > 0 && *position <= self.last, "the position is one of the log's");
@@ -134,7 +137,11 @@ impl Snapshot {
             let place = locate(&self.view, *position, near)?;
             let segment = &self.view.segments[place.segment];
             let in_frame = in_frame(&place.header, *position);
-            let flow = segment.entry_at(place.offset, &place.header, in_frame, &mut visit)?;
+            if mapped.as_ref().is_none_or(|(segment, _)| *segment != place.segment) {
+                mapped = Some((place.segment, segment.mapped()));
+            }
+            let mapped = mapped.as_ref().and_then(|(_, mapped)| mapped.as_ref());
+            let flow = segment.entry_at(place.offset, &place.header, in_frame, |entry| visit(Entry { mapped, ..entry }))?;
             if flow.is_break() {
                 break;
             }
@@ -172,25 +179,18 @@ impl Snapshot {
         let place = locate(&self.view, after + 1, None)?;
         let mut offset = place.offset;
         for segment in &self.view.segments[place.segment..] {
-            let end = segment.end();
-            let mut prefetched = offset;
-            while offset < end {
-                if offset + PREFETCH_AHEAD_BYTES / 2 > prefetched {
-                    segment.file.prefetch(prefetched, PREFETCH_AHEAD_BYTES.min(end.saturating_sub(prefetched)));
-                    prefetched += PREFETCH_AHEAD_BYTES;
-                }
-                let frame = segment.frame_at(offset)?;
+            let mut walk = Walk::new(segment, offset);
+            while let Some((at, frame)) = walk.next_frame()? {
                 if frame.header.position > up_to {
                     return Ok(());
                 }
                 let first = in_frame(&frame.header, frame.header.position.max(after + 1));
                 for index in first..frame.header.entries {
-                    let entry = frame.entry(index).map_err(damaged(&segment.path, offset))?;
-                    if entry.position > up_to || visit(entry).is_break() {
+                    let entry = frame.entry(index).map_err(damaged(&segment.path, at))?;
+                    if entry.position > up_to || visit(Entry { mapped: walk.mapped.as_ref(), ..entry }).is_break() {
                         return Ok(());
                     }
                 }
-                offset += frame.header.bytes as u64;
             }
             offset = crate::segment::FIRST_FRAME;
         }
@@ -238,6 +238,46 @@ impl Snapshot {
             up_to = lowest - 1;
         }
         Ok(())
+    }
+}
+
+/// A walk from frame to frame of a segment.
+struct Walk<'s> {
+    segment: &'s Segment,
+    mapped: Option<Bytes>,
+    end: u64,
+    offset: u64,
+    /// Up to here the file was brought into memory.
+    prefetched: u64,
+}
+
+impl<'s> Walk<'s> {
+    fn new(segment: &'s Segment, offset: u64) -> Self {
+        // If the first bytes are slow to come, so are the next ones.
+        let begun = Instant::now();
+        let touched = segment.file.view(offset, 1).map(|bytes| std::hint::black_box(bytes[0]));
+        let cold = touched.is_ok() && begun.elapsed() > COLD;
+        let prefetched = if cold { offset } else { offset.next_multiple_of(PREFETCH_AHEAD_BYTES) };
+        Self { segment, mapped: segment.mapped(), end: segment.end(), offset, prefetched }
+    }
+
+    /// The next frame, its header and table checked, and where it is.
+    fn next_frame(&mut self) -> Result<Option<(u64, Frame<'_>)>> {
+        let at = self.offset;
+        if at >= self.end {
+            return Ok(None);
+        }
+        if at >= self.prefetched || (self.prefetched - at < PREFETCH_AHEAD_BYTES / 2 && self.prefetched < self.end) {
+            self.segment.file.prefetch(self.prefetched, PREFETCH_AHEAD_BYTES.min(self.end.saturating_sub(self.prefetched)));
+            self.prefetched += PREFETCH_AHEAD_BYTES;
+        }
+        let rest = self.mapped.as_ref().and_then(|mapped| mapped.get(usize::try_from(at).ok()?..));
+        let frame = match rest {
+            Some(rest) => Frame::check_first(rest, self.segment.header.seed).map_err(damaged(&self.segment.path, at))?,
+            None => self.segment.frame_at(at)?,
+        };
+        self.offset = at + frame.header.bytes as u64;
+        Ok(Some((at, frame)))
     }
 }
 

@@ -7,7 +7,7 @@ use std::fs;
 use std::process::Command;
 
 use factum_engine::{Error, Failure, Options};
-use support::{append, open, payloads};
+use support::{append, follow, open, payloads};
 
 const OPTIONS: Options = Options { segment_bytes_max: 1 << 20, memtable_bytes_max: 1 << 20, fill_ahead: true };
 
@@ -50,6 +50,8 @@ fn fills_the_disk() {
     }
     assert!(refused > 100 && recorded.len() > 100, "{refused} refused, {} recorded", recorded.len());
     assert_eq!(payloads(&engine.snapshot(), 0), recorded, "reading goes on");
+    let follower = follow(directory).expect("it opens");
+    assert_eq!(payloads(&follower.snapshot().expect("whole"), 0), recorded, "for others too");
     engine.close();
     drop(engine);
     let engine = open(directory, OPTIONS).expect("it opens");

@@ -2,7 +2,7 @@
 
 mod support;
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -180,7 +180,11 @@ fn opening_after_a_clean_stop_is_quick() {
         let payload = format!("s t {}", "x".repeat(5_000));
         std::thread::scope(|scope| {
             for _ in 0..8 {
-                scope.spawn(|| (0..500).for_each(|_| drop(append(&engine, &[&payload, &payload], &[]).expect("it is recorded"))));
+                scope.spawn(|| {
+                    for _ in 0..500 {
+                        append(&engine, &[&payload, &payload], &[]).expect("it is recorded");
+                    }
+                });
             }
         });
     }

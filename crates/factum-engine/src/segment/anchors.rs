@@ -202,6 +202,7 @@ fn note(anchors: &mut Vec<Anchor>, offset: u64, position: u64) {
 fn read_sidecar(disk: &dyn Disk, path: &Path, segment: &Segment) -> Option<(Arc<dyn DiskFile>, Covered, usize)> {
     let file = disk.open(path, Access::Read, 0).ok()?;
     let bytes = file.size().ok().and_then(|bytes| usize::try_from(bytes).ok())?;
+    file.prefetch(0, bytes as u64);
     let mut head: [u8; HEADER_BYTES] = file.view(0, bytes.min(HEADER_BYTES)).ok()?.as_ref().try_into().ok()?;
     let checksum = u32_at(&head, 12)?;
     head[12..16].fill(0);

@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use bytes::Bytes;
+
 use crate::disk::{Access, Disk, DiskFile};
 use crate::error::{Error, Result};
 use crate::frame::{self, Entry, Frame, HEADER_BYTES, Header, SLOT_BYTES, damaged, u32_at, u64_at};
@@ -162,6 +164,12 @@ impl Segment {
         self.end.store(end, Ordering::Release);
     }
 
+    /// The segment's bytes up to its end, where the file is mapped.
+    pub(crate) fn mapped(&self) -> Option<Bytes> {
+        let mapped = Mapped { file: Arc::clone(&self.file), end: usize::try_from(self.end()).ok()? };
+        mapped.get().is_some().then(|| Bytes::from_owner(mapped))
+    }
+
     pub(crate) fn io(&self, what: &'static str) -> impl FnOnce(std::io::Error) -> Error {
         Error::io(what, &self.path)
     }
@@ -196,5 +204,26 @@ impl Segment {
     /// The last anchor at or before the frame that holds `position`.
     pub(crate) fn anchor_before(&self, position: u64) -> Result<Anchor> {
         self.anchors.before(self, position)
+    }
+}
+
+/// The frames of a mapped file, as long as someone keeps a part of them.
+struct Mapped {
+    file: Arc<dyn DiskFile>,
+    end: usize,
+}
+
+impl Mapped {
+    fn get(&self) -> Option<&[u8]> {
+        match self.file.view(0, self.end) {
+            Ok(Cow::Borrowed(bytes)) => Some(bytes),
+            _ => None,
+        }
+    }
+}
+
+impl AsRef<[u8]> for Mapped {
+    fn as_ref(&self) -> &[u8] {
+        self.get().unwrap_or_default()
     }
 }

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::frame::{self, ALIGNMENT, Frame, HEADER_BYTES, Header, damaged};
 
 /// How much is read at once; little in tests, so that frames often lie across the edge.
-const CHUNK_BYTES: usize = if cfg!(test) { 1 << 10 } else { 1 << 20 };
+const CHUNK_BYTES: usize = if cfg!(any(test, feature = "fuzzing")) { 1 << 10 } else { 1 << 20 };
 
 /// Walks a segment.
 #[derive(Debug)]
@@ -80,7 +80,10 @@ impl<'s> Scan<'s> {
             return Ok(Step::Nothing);
         }
         let Some(header) = Header::read(head) else { return Ok(Step::Broken("there is no frame")) };
-        if self.fill(header.bytes)? < header.bytes {
+        // A length that lies takes no memory.
+        let is_beyond =
+            header.bytes > CHUNK_BYTES && self.segment.file.size().map_err(self.segment.io("can't read"))? < offset + header.bytes as u64;
+        if is_beyond || self.fill(header.bytes)? < header.bytes {
             return Ok(Step::Broken("the file ends within a frame"));
         }
         let start = self.start();
