@@ -3,8 +3,9 @@
 //! The coverage that libFuzzer follows comes from an LLVM pass that stable `rustc` runs when asked to; a nightly compiler and
 //! cargo-fuzz would add only sanitizers. The folder is laid out as cargo-fuzz expects, for those who have it.
 
+use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use crate::needs;
 use crate::run::{self, Outcome};
@@ -18,6 +19,10 @@ pub(crate) const SECONDS_BY_HAND: u64 = 300;
 const INSTRUMENTATION: &str = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
     -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
     -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1";
+
+/// What stands in lines about single inputs and guesses.
+const CHATTER: &[&str] =
+    &["\tNEW ", "\tNEW_FUNC", "\tREDUCE ", "\tRELOAD ", " # Uses: ", "ecommended dictionary", "Failed to find function"];
 
 /// The names of the targets.
 pub(crate) fn targets() -> Outcome<Vec<String>> {
@@ -53,8 +58,24 @@ fn fuzz(target: &str, seconds: u64) -> Outcome {
     let artifacts = made(folder().join("artifacts").join(target))?;
     let mut fuzzer = Command::new(built.join(host).join("release").join(target));
     fuzzer.arg(corpus).arg(format!("-artifact_prefix={}/", artifacts.display()));
-    fuzzer.args([&format!("-max_total_time={seconds}"), "-timeout=20", "-rss_limit_mb=2048", "-print_final_stats=1"]);
-    run::run(&mut fuzzer).map_err(|reason| format!("fuzzing {target}: {reason}; the input is in fuzz/artifacts/{target}"))
+    // Inputs of full length from the start: in a short run they would stay a few bytes long.
+    fuzzer.args([&format!("-max_total_time={seconds}"), "-max_len=8192", "-len_control=0", "-timeout=20", "-rss_limit_mb=2048"]);
+    run_to_its_end(&mut fuzzer).map_err(|reason| format!("fuzzing {target}: {reason}; the input is in fuzz/artifacts/{target}"))
+}
+
+/// Runs the fuzzer without what it says of every input that it keeps; what it covers it says again with each pulse, and at the end.
+fn run_to_its_end(fuzzer: &mut Command) -> Outcome {
+    let mut child = fuzzer.stderr(Stdio::piped()).spawn().map_err(|error| format!("it can't be started: {error}"))?;
+    let printed = BufReader::new(child.stderr.take().expect("it was piped"));
+    for line in printed.split(b'\n') {
+        let line = line.map_err(|error| format!("its output can't be read: {error}"))?;
+        let line = String::from_utf8_lossy(&line);
+        if !CHATTER.iter().any(|chatter| line.contains(chatter)) {
+            eprintln!("{line}");
+        }
+    }
+    let status = child.wait().map_err(|error| format!("it can't be waited for: {error}"))?;
+    if status.success() { Ok(()) } else { Err(status.to_string()) }
 }
 
 fn folder() -> PathBuf {
