@@ -179,7 +179,8 @@ impl Snapshot {
         let place = locate(&self.view, after + 1, None)?;
         let mut offset = place.offset;
         for segment in &self.view.segments[place.segment..] {
-            let mut walk = Walk::new(segment, offset);
+            let mapped = segment.mapped();
+            let mut walk = Walk::new(segment, mapped.as_deref(), offset);
             while let Some((at, frame)) = walk.next_frame()? {
                 if frame.header.position > up_to {
                     return Ok(());
@@ -187,7 +188,7 @@ impl Snapshot {
                 let first = in_frame(&frame.header, frame.header.position.max(after + 1));
                 for index in first..frame.header.entries {
                     let entry = frame.entry(index).map_err(damaged(&segment.path, at))?;
-                    if entry.position > up_to || visit(Entry { mapped: walk.mapped.as_ref(), ..entry }).is_break() {
+                    if entry.position > up_to || visit(Entry { mapped: mapped.as_ref(), ..entry }).is_break() {
                         return Ok(());
                     }
                 }
@@ -244,7 +245,8 @@ impl Snapshot {
 /// A walk from frame to frame of a segment.
 struct Walk<'s> {
     segment: &'s Segment,
-    mapped: Option<Bytes>,
+    /// The segment's bytes up to its end, where they are mapped.
+    mapped: Option<&'s [u8]>,
     end: u64,
     offset: u64,
     /// Up to here the file was brought into memory.
@@ -252,17 +254,17 @@ struct Walk<'s> {
 }
 
 impl<'s> Walk<'s> {
-    fn new(segment: &'s Segment, offset: u64) -> Self {
+    fn new(segment: &'s Segment, mapped: Option<&'s [u8]>, offset: u64) -> Self {
         // If the first bytes are slow to come, so are the next ones.
         let begun = Instant::now();
         let touched = segment.file.view(offset, 1).map(|bytes| std::hint::black_box(bytes[0]));
         let cold = touched.is_ok() && begun.elapsed() > COLD;
         let prefetched = if cold { offset } else { offset.next_multiple_of(PREFETCH_AHEAD_BYTES) };
-        Self { segment, mapped: segment.mapped(), end: segment.end(), offset, prefetched }
+        Self { segment, mapped, end: segment.end(), offset, prefetched }
     }
 
     /// The next frame, its header and table checked, and where it is.
-    fn next_frame(&mut self) -> Result<Option<(u64, Frame<'_>)>> {
+    fn next_frame(&mut self) -> Result<Option<(u64, Frame<'s>)>> {
         let at = self.offset;
         if at >= self.end {
             return Ok(None);
@@ -271,7 +273,7 @@ impl<'s> Walk<'s> {
             self.segment.file.prefetch(self.prefetched, PREFETCH_AHEAD_BYTES.min(self.end.saturating_sub(self.prefetched)));
             self.prefetched += PREFETCH_AHEAD_BYTES;
         }
-        let rest = self.mapped.as_ref().and_then(|mapped| mapped.get(usize::try_from(at).ok()?..));
+        let rest = self.mapped.and_then(|mapped| mapped.get(usize::try_from(at).ok()?..));
         let frame = match rest {
             Some(rest) => Frame::check_first(rest, self.segment.header.seed).map_err(damaged(&self.segment.path, at))?,
             None => self.segment.frame_at(at)?,

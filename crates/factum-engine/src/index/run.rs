@@ -163,6 +163,9 @@ impl Run {
         if file.size().map_err(Error::io("can't read", path))? != header.bytes {
             return Err(Error::corrupt(path, None, "the index file is not as long as it was"));
         }
+        // What every search goes through is small; reading it begins now.
+        let inner_at = u64::from(header.inner_from) * BLOCK_BYTES as u64;
+        file.prefetch(inner_at, header.filter_at.saturating_sub(inner_at));
         let checked = (0..=header.bytes / BLOCK_BYTES as u64 / 64).map(|_| AtomicU64::new(0)).collect();
         Ok(Self { path: path.to_owned(), header, file, checked })
     }

@@ -34,7 +34,7 @@ impl<T> Page<T> {
     }
 }
 
-const FIRST_PAGE: usize = 32;
+const FIRST_PAGE: usize = 128;
 /// Pages of so many items are read ahead, on another thread.
 const AHEAD_PAGE: usize = 512;
 const LAST_PAGE: usize = 2_048;

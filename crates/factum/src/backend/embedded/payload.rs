@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use factum_engine::{Entry, Indexer, Key, KeyMaker, Kind, Terms};
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -298,7 +298,6 @@ pub(super) struct Decoder {
     time: Option<(u64, Timestamp)>,
     stream: Option<StreamId>,
     types: Vec<EventType>,
-    content: Content,
 }
 
 impl Decoder {
@@ -322,8 +321,8 @@ impl Decoder {
             event_type: self.event_type(parts.event_type),
             recorded_at,
             occurred_at,
-            data: self.content.keep(parts.data),
-            metadata: self.content.keep(parts.metadata),
+            data: entry.keep(parts.data),
+            metadata: if parts.metadata.is_empty() { Bytes::new() } else { entry.keep(parts.metadata) },
             tags: parts.tags().map(Tag::trusted).collect(),
         })
     }
@@ -360,29 +359,4 @@ impl Decoder {
 
 pub(super) fn senseless(position: u64) -> Error {
     Error::Corrupt { reason: format!("the event at position {position} makes no sense"), source: None }
-}
-
-/// Takes copies of the content of events. Small ones that follow each other share a block of memory, which is quicker than a block each;
-/// keeping one event keeps at most [`Content::BLOCK_BYTES`].
-#[derive(Debug, Default)]
-struct Content {
-    block: BytesMut,
-}
-
-impl Content {
-    const BLOCK_BYTES: usize = 4_096;
-
-    fn keep(&mut self, bytes: &[u8]) -> Bytes {
-        if bytes.is_empty() {
-            return Bytes::new();
-        }
-        if bytes.len() > Self::BLOCK_BYTES / 2 {
-            return Bytes::copy_from_slice(bytes);
-        }
-        if self.block.capacity() < bytes.len() {
-            self.block = BytesMut::with_capacity(Self::BLOCK_BYTES);
-        }
-        self.block.extend_from_slice(bytes);
-        self.block.split().freeze()
-    }
 }
