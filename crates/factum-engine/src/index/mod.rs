@@ -12,6 +12,8 @@ pub(crate) mod merge;
 pub(crate) mod postings;
 pub(crate) mod run;
 pub(crate) mod run_writer;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
@@ -204,7 +206,7 @@ impl Tables {
 }
 
 #[cfg(test)]
-mod tests {
+mod races {
     use super::*;
     use crate::error::Error;
     use crate::key::KeyMaker;
