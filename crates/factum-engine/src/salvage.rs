@@ -1,11 +1,11 @@
 //! Salvaging: copying what is whole of a damaged log to a new one.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::disk::{Access, Disk, DiskFile, Lock};
 use crate::engine::Engine;
@@ -51,7 +51,7 @@ pub fn salvage(disk: &Arc<dyn Disk>, from: &Path, to: &Path, indexer: &Arc<dyn I
     let mut salvaged = Salvaged { problems: walk.problems.clone(), ..Salvaged::default() };
     let (mut done, mut kept) = (0, 0);
     let (answer, answered) = channel();
-    let mut copies = Copies { engine: &engine, clock, answer, answered, bytes: 0, renumbered: 0 };
+    let mut copies = Copies { engine: &engine, clock, answer, answered, bytes: 0, renumbered: 0, renumbered_sequences: Arc::default() };
     let mut senseless = Vec::new();
     let between = walk.run(
         |segment, offset, frame| {
@@ -92,25 +92,32 @@ fn lost_bytes(walk: &Walk, kept: u64) -> u64 {
     bytes.saturating_sub(kept)
 }
 
-/// The sequences of a frame's entries, and the numbers that these had.
-type Numbers = Vec<(Key, u64)>;
+/// What a frame says of sequences.
+#[derive(Default)]
+struct Sequences {
+    /// Those of its entries, and the numbers that these had.
+    numbers: Vec<(Key, u64)>,
+    /// Those that its records hide the beginnings of, and the first numbers not hidden.
+    hidden: Vec<(Key, u64)>,
+}
 
 /// A frame's entries and records as a draft for another log, and the numbers that the entries had.
-fn copy_of(frame: &Frame<'_>, keys: &KeyMaker, indexer: &dyn Indexer) -> Result<(Draft, Numbers), &'static str> {
+fn copy_of(frame: &Frame<'_>, keys: &KeyMaker, indexer: &dyn Indexer) -> Result<(Draft, Sequences), &'static str> {
     let mut draft = Draft::default();
-    let mut numbers = Vec::new();
+    let mut sequences = Sequences::default();
     for index in 0..frame.header.entries {
         let entry = frame.entry(index)?;
         let terms = indexer.terms(keys, entry.payload).ok_or("an entry makes no sense")?;
-        numbers.push((terms.sequence, entry.number));
+        sequences.numbers.push((terms.sequence, entry.number));
         draft.entry(terms, |body| body.extend_from_slice(entry.payload));
     }
     for index in 0..frame.header.records {
         let record = frame.record(index)?;
         let key = indexer.record_key(keys, record.name).ok_or("a record makes no sense")?;
         draft.record(key, record.name, record.version, record.value);
+        sequences.hidden.extend(record.value.and_then(|value| indexer.hides(keys, record.name, value)));
     }
-    Ok((draft, numbers))
+    Ok((draft, sequences))
 }
 
 /// Frames on their way to the new log. Many are, so that they share syncs.
@@ -121,6 +128,7 @@ struct Copies<'e> {
     answered: Receiver<Result<Copied>>,
     bytes: usize,
     renumbered: u64,
+    renumbered_sequences: Arc<Mutex<HashSet<Key>>>,
 }
 
 /// What became of a frame.
@@ -131,13 +139,13 @@ struct Copied {
 }
 
 impl Copies<'_> {
-    fn add(&mut self, frame: &Frame<'_>, draft: Draft, numbers: Numbers) -> Result<()> {
+    fn add(&mut self, frame: &Frame<'_>, draft: Draft, sequences: Sequences) -> Result<()> {
         let (bytes, time) = (frame.header.bytes, frame.header.time);
         self.wait_until(BYTES_ON_THEIR_WAY_MAX.saturating_sub(bytes))?;
         self.bytes += bytes;
         let copied = Ok(Copied { bytes, renumbered: 0 });
-        let (clock, answer) = (Arc::clone(&self.clock), self.answer.clone());
-        self.engine.propose(Box::new(Copying { draft: Some(draft), numbers, time, clock, copied, answer }));
+        let (clock, answer, renumbered) = (Arc::clone(&self.clock), self.answer.clone(), Arc::clone(&self.renumbered_sequences));
+        self.engine.propose(Box::new(Copying { draft: Some(draft), sequences, renumbered, time, clock, copied, answer }));
         Ok(())
     }
 
@@ -154,22 +162,45 @@ impl Copies<'_> {
 
 struct Copying {
     draft: Option<Draft>,
-    numbers: Numbers,
+    sequences: Sequences,
+    /// Sequences that have entries with other numbers than they had.
+    renumbered: Arc<Mutex<HashSet<Key>>>,
     time: u64,
     clock: Arc<PastClock>,
     copied: Result<Copied>,
     answer: Sender<Result<Copied>>,
 }
 
+impl Copying {
+    /// Counts the entries that get another number than they had.
+    fn renumber(&self, log: &Pending<'_>) -> Result<u64> {
+        let mut added = HashMap::new();
+        let mut renumbered = self.renumbered.lock().unwrap_or_else(PoisonError::into_inner);
+        self.sequences.numbers.iter().try_fold(0, |count, (key, number)| {
+            let before = added.entry(*key).or_insert(0);
+            *before += 1;
+            if log.count(*key)? + *before == *number {
+                return Ok(count);
+            }
+            renumbered.insert(*key);
+            Ok(count + 1)
+        })
+    }
+
+    /// Whether a record would hide what it did not hide in the old log.
+    fn would_hide_more(&self, log: &Pending<'_>) -> bool {
+        let renumbered = self.renumbered.lock().unwrap_or_else(PoisonError::into_inner);
+        self.sequences.hidden.iter().any(|(key, first)| renumbered.contains(key) || log.count(*key).is_ok_and(|count| *first > count + 1))
+    }
+}
+
 impl Proposal for Copying {
     fn decide(&mut self, log: &Pending<'_>) -> Decision {
         self.clock.now.store(self.time, Ordering::Release);
-        let mut added = HashMap::new();
-        let renumbered = self.numbers.iter().try_fold(0, |renumbered, (key, number)| {
-            let before = added.entry(*key).or_insert(0);
-            *before += 1;
-            Ok(renumbered + u64::from(log.count(*key)? + *before != *number))
-        });
+        let renumbered = self.renumber(log);
+        if self.sequences.numbers.is_empty() && self.would_hide_more(log) {
+            return Decision::Nothing;
+        }
         match (renumbered, &mut self.copied) {
             (Ok(renumbered), Ok(copied)) => copied.renumbered = renumbered,
             (Err(error), copied) => *copied = Err(error),

@@ -34,6 +34,13 @@ pub trait Indexer: Send + Sync {
 
     /// The key of the record of this name; `None` if the name makes no sense.
     fn record_key(&self, keys: &KeyMaker, name: &[u8]) -> Option<Key>;
+
+    /// The sequence that a record hides the beginning of, and the first number that it does not hide; `None` for other records. Salvaging
+    /// leaves out a record that would hide something else than it did, because entries are numbered anew behind a loss.
+    fn hides(&self, keys: &KeyMaker, name: &[u8], value: &[u8]) -> Option<(Key, u64)> {
+        let _ = (keys, name, value);
+        None
+    }
 }
 
 /// Where the parts of a log are.

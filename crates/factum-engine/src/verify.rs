@@ -6,9 +6,9 @@ use std::sync::Arc;
 use crate::disk::Disk;
 use crate::error::{Error, Result};
 use crate::follower::Follower;
+use crate::frame::Terms;
 use crate::index::memtable::Memtable;
 use crate::index::run::Run;
-use crate::key::Key;
 use crate::read::{Snapshot, Take};
 use crate::segment::Location;
 use crate::shared::{Indexer, Options, Paths};
@@ -142,13 +142,15 @@ fn verify_index(
     };
     let snapshot = follower.snapshot()?;
     let mut compare = Compare { snapshot: &snapshot, table: Memtable::new(Location::default(), 0, 0), report, index: paths.index };
+    let keys = follower.keys();
     let mut bytes = 0;
     let mut failure = None;
     let walked = snapshot.forward(0, u64::MAX, |entry| {
-        let keys = follower_keys(indexer, &follower, entry.payload);
         bytes += entry.payload.len() as u64;
         progress(bytes);
-        match keys.and_then(|keys| compare.add(&keys, entry.position, entry.number)) {
+        let terms = indexer.terms(&keys, entry.payload);
+        let terms = terms.ok_or_else(|| Error::corrupt(Path::new("log"), None, "an entry makes no sense"));
+        match terms.and_then(|terms| compare.add(&terms, entry.position, entry.number)) {
             Ok(()) => std::ops::ControlFlow::Continue(()),
             Err(error) => {
                 failure = Some(error);
@@ -163,14 +165,6 @@ fn verify_index(
     Ok(())
 }
 
-/// The keys that an entry must be found under, the sequence's first.
-fn follower_keys(indexer: &Arc<dyn Indexer>, follower: &Follower, payload: &[u8]) -> Result<Vec<Key>> {
-    let terms = indexer.terms(&follower.keys(), payload);
-    let terms = terms.ok_or_else(|| Error::corrupt(Path::new("log"), None, "an entry makes no sense"))?;
-    let labels = terms.labels.iter().copied().chain(terms.first_of_label.iter().map(|(label, _)| *label));
-    Ok(std::iter::once(terms.sequence).chain(labels).collect())
-}
-
 /// Collects what the log says and compares it, a part at a time, with what the index says.
 struct Compare<'c> {
     snapshot: &'c Snapshot,
@@ -180,14 +174,28 @@ struct Compare<'c> {
 }
 
 impl Compare<'_> {
-    fn add(&mut self, keys: &[Key], position: u64, number: u64) -> Result<()> {
+    fn add(&mut self, terms: &Terms, position: u64, number: u64) -> Result<()> {
         // The base of a sequence is the number in front of its first entry in this part.
-        self.table.add(keys[0], position, || Ok::<u64, Error>(number - 1))?;
-        for key in &keys[1..] {
+        let (due, _) = self.table.add(terms.sequence, position, || Ok::<u64, Error>(number.saturating_sub(1)))?;
+        if due != number {
+            self.disagree(format!("the entry at position {position} has number {number} in its sequence, and {due} was due"));
+        }
+        let lists = if number == 1 { &terms.first_of_sequence[..] } else { &[] };
+        for key in terms.labels.iter().chain(lists) {
             self.table.add(*key, position, || Ok::<u64, Error>(UNNUMBERED))?;
+        }
+        for (label, list) in terms.first_of_label {
+            let (_, new_here) = self.table.add(label, position, || Ok::<u64, Error>(UNNUMBERED))?;
+            if new_here && self.snapshot.positions(label, 0, position - 1, Take::Lowest, 1)?.is_empty() {
+                self.table.add(list, position, || Ok::<u64, Error>(UNNUMBERED))?;
+            }
         }
         self.table.extend(Location::default(), position, 0);
         if self.table.bytes() > COMPARE_BYTES { self.finish() } else { Ok(()) }
+    }
+
+    fn disagree(&mut self, what: String) {
+        self.report.problems.push(Problem { file: self.index.clone(), offset: None, what });
     }
 
     fn finish(&mut self) -> Result<()> {
@@ -203,7 +211,7 @@ impl Compare<'_> {
             if found != positions {
                 let position = positions.iter().zip(&found).find(|(a, b)| a != b).map_or(*first, |(a, _)| *a);
                 let what = format!("the index does not agree with the log about position {position}; delete the index, it is made again");
-                self.report.problems.push(Problem { file: self.index.clone(), offset: None, what });
+                self.disagree(what);
             }
             Ok(())
         })

@@ -186,6 +186,11 @@ impl Indexer for EventIndexer {
             _ => None,
         }
     }
+
+    fn hides(&self, keys: &KeyMaker, name: &[u8], value: &[u8]) -> Option<(Key, u64)> {
+        let stream = name.strip_prefix(&[TRUNCATION_PREFIX])?;
+        Some((keys.key(STREAM, stream), u64::from_le_bytes(value.try_into().ok()?)))
+    }
 }
 
 /// About how many bytes an event takes.
