@@ -65,7 +65,7 @@ struct Sample {
 
 impl Sample {
     fn new() -> Self {
-        let directory = tempfile::tempdir().expect("a directory");
+        let directory = folder();
         let mut all = Vec::new();
         {
             let engine = open(directory.path(), OPTIONS).expect("it opens");
@@ -103,7 +103,7 @@ impl Sample {
 
     /// A copy of the store with this done to it; `None` if that makes no difference.
     fn damaged(&self, file: &Path, damage: Damage) -> Option<TempDir> {
-        let copy = tempfile::tempdir().expect("a directory");
+        let copy = folder();
         for part in ["log", "index"] {
             fs::create_dir(copy.path().join(part)).expect("it can be made");
         }
@@ -169,7 +169,7 @@ impl Sample {
             Err(_) => Vec::new(),
         };
         let reading_along = follower.err().into_iter().chain(reading_along).collect();
-        let salvaged_to = tempfile::tempdir().expect("a directory");
+        let salvaged_to = folder();
         let salvaged = salvage(&disk(), directory, salvaged_to.path(), &indexer(), &mut |_, _| {});
         let salvaged = salvaged.map(|salvaged| (salvaged, self.salvaged(salvaged_to.path())));
         let writing = match open(directory, OPTIONS) {
@@ -190,6 +190,11 @@ impl Sample {
         assert_eq!(verified(directory).map(|report| report.problems).expect("there is a store"), []);
         salvaged.len()
     }
+}
+
+/// A temporary folder; in memory where that can be, because nothing here depends on a disk and everything is copied a thousand times.
+fn folder() -> TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("a directory")
 }
 
 /// What was found out about a damaged store.

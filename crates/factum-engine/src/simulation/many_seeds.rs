@@ -4,7 +4,7 @@ use super::crash::Kept;
 use super::disk::Faults;
 use super::world::{Opening, World};
 
-const SEEDS: u64 = 2_000;
+const SEEDS: u64 = 3_000;
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|value| value.parse().expect("a number"))
