@@ -260,7 +260,9 @@ impl<'s> Walk<'s> {
         let touched = segment.file.view(offset, 1).map(|bytes| std::hint::black_box(bytes[0]));
         let cold = touched.is_ok() && begun.elapsed() > COLD;
         let prefetched = if cold { offset } else { offset.next_multiple_of(PREFETCH_AHEAD_BYTES) };
-        Self { segment, mapped, end: segment.end(), offset, prefetched }
+        // The segment may have grown since it was mapped; what is behind the mapping is for the next walk.
+        let end = mapped.map_or_else(|| segment.end(), |mapped| mapped.len() as u64);
+        Self { segment, mapped, end, offset, prefetched }
     }
 
     /// The next frame, its header and table checked, and where it is.
