@@ -20,6 +20,8 @@ use crate::shared::{Indexer, Options, Paths, Published, Shared};
 /// How much is written at once when the end of the log is written once more.
 const REWRITE_BYTES: usize = 1 << 20;
 
+/// Offsets in a segment have 32 bits, and a frame may be the last to fit.
+const SEGMENT_BYTES_LIMIT: u64 = 2 << 30;
 /// How often a reader looks at files that a writer replaces meanwhile.
 const TRIES: u32 = 20;
 
@@ -50,6 +52,7 @@ pub(crate) fn open(
     indexer: Arc<dyn Indexer>,
 ) -> Result<Opened> {
     let paths = Paths::new(root);
+    let options = Options { segment_bytes_max: options.segment_bytes_max.min(SEGMENT_BYTES_LIMIT), ..options };
     // Beside a writer only what it has marked as durable may be shown. Without one, what is there stays as it is while we look.
     let locked_out = match mode {
         Mode::Write => None,

@@ -339,7 +339,7 @@ impl Disk for SimulatedDisk {
             }
         }
         state.name_changes = kept;
-        if fails { Err(io::Error::other("the directory could not be synced")) } else { Ok(()) }
+        if fails { Err(sync_failure(&mut state.chance)) } else { Ok(()) }
     }
 
     fn lock(&self, path: &Path, holder: &str) -> io::Result<Result<Lock, String>> {
@@ -440,7 +440,7 @@ impl DiskFile for SimulatedFile {
             content.sync();
         }
         if self.failures_told.swap(content.failures, Ordering::Relaxed) < content.failures {
-            return Err(io::Error::other("the file could not be synced"));
+            return Err(sync_failure(&mut state.chance));
         }
         Ok(())
     }
@@ -459,6 +459,11 @@ impl DiskFile for SimulatedFile {
     }
 
     fn prefetch(&self, _offset: u64, _bytes: u64) {}
+}
+
+/// Some file systems look for room only when they sync.
+fn sync_failure(chance: &mut Chance) -> io::Error {
+    if chance.one_in(3) { io::ErrorKind::StorageFull.into() } else { io::Error::other("it could not be synced") }
 }
 
 /// The sectors that a change touches.

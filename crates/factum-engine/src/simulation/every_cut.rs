@@ -1,9 +1,14 @@
 //! One history, stopped after each of its operations, with everything that a power failure may leave; and recovery from that,
 //! stopped after each of its own.
 
+use std::path::Path;
+
 use super::crash::Kept;
 use super::disk::Faults;
-use super::world::{Opening, World};
+use super::model::Plan;
+use super::world::{Opening, ROOT, World};
+use crate::disk::{Access, Disk};
+use crate::segment::FIRST_FRAME;
 
 /// The history: the same for each seed, up to where it is stopped.
 fn history(seed: u64, cut_after: Option<u64>) -> World {
@@ -87,5 +92,31 @@ fn any_sync_may_fail() {
             world.fail_power(Kept::Nothing);
             go_on(world);
         }
+    }
+}
+
+/// Of a batch of two appends only the second was whole after a crash. Had it been left there, it would have come back to life behind
+/// the next append of the first one's size, under the position that it was once to have.
+#[test]
+fn what_recovery_gave_up_stays_away() {
+    let plan = |name: &str| Plan { payloads: vec![format!("{name} t 1 x {}", "x".repeat(600)).into_bytes()], records: Vec::new() };
+    for seed in 0..50 {
+        let mut world = World::new(seed);
+        world.options.segment_bytes_max = 100_000;
+        assert_eq!(world.open(), Opening::Done, "nothing goes wrong any more");
+        world.set_faults(Faults { cut_after: Some(2), ..Faults::default() });
+        world.commit_plans(vec![plan("a1"), plan("a2")]);
+        assert!(world.disk.is_cut(), "before the sync");
+        world.kill();
+        world.fail_power(Kept::Everything);
+        let segment = world.disk.open(&Path::new(ROOT).join("log/0000000001.seg"), Access::Write, 0).expect("it is there");
+        segment.write(FIRST_FRAME + 200, &[0; 20]).expect("nothing goes wrong any more");
+        segment.sync().expect("nothing goes wrong any more");
+        assert_eq!(world.open(), Opening::Done, "a torn batch is no damage");
+        assert_eq!(world.model().last(), 0);
+        world.commit_plans(vec![plan("b1")]);
+        assert_eq!(world.model().last(), 1);
+        world.fail_power(Kept::Everything);
+        world.end_checked();
     }
 }

@@ -5,6 +5,7 @@ mod chance;
 mod crash;
 mod disk;
 mod every_cut;
+mod interleaved;
 mod many_seeds;
 mod model;
 mod properties;

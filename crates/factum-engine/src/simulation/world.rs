@@ -71,7 +71,7 @@ impl World {
         Arc::new(self.disk.clone())
     }
 
-    fn model(&self) -> Model {
+    pub(crate) fn model(&self) -> Model {
         self.model.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -182,6 +182,18 @@ impl World {
             plan.records.push((name, (!chance.one_in(4)).then(|| vec![chance.next() as u8; bytes])));
         }
         plan
+    }
+
+    /// Commits these appends as one batch.
+    pub(crate) fn commit_plans(&mut self, plans: Vec<Plan>) {
+        let mut proposals: VecDeque<Box<dyn Proposal>> = VecDeque::new();
+        for plan in plans {
+            let id = self.model.lock().unwrap_or_else(PoisonError::into_inner).next_id();
+            let ahead = Arc::clone(self.program.as_ref().expect("it is open").writer.ahead());
+            let (keys, model, disk) = (self.keys(), Arc::clone(&self.model), self.disk.clone());
+            proposals.push_back(Box::new(Appending { id, plan: Some(plan), looks: 1, keys, model, disk, ahead }));
+        }
+        self.program.as_mut().expect("it is open").writer.commit(&mut proposals);
     }
 
     /// Does one piece of what the threads in the background do. Failing is no harm.
