@@ -368,7 +368,7 @@ impl Pending<'_> {
     /// # Errors
     /// [`Error::Corrupt`] and what the disk says.
     pub fn count(&self, key: Key) -> Result<u64> {
-        self.view.tables.count(key, u64::MAX)
+        self.view.tables.count_all(key)
     }
 
     /// The positions found under `key`, after `after` and up to `up_to`, rising: at most `limit`, from the end that `take` says.

@@ -4,8 +4,8 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
-use std::sync::RwLock;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, RwLock};
 
 use smallvec::SmallVec;
 
@@ -15,6 +15,8 @@ use crate::key::{Key, Kind};
 use crate::segment::Location;
 
 const SHARDS: usize = 16;
+/// Of so many keys it is remembered how many values they had before.
+const REMEMBERED_MAX: usize = 16_384;
 /// What a key takes in memory besides its values, about.
 const KEY_BYTES: usize = 90;
 
@@ -31,6 +33,8 @@ pub(crate) struct Memtable {
     to: AtomicU64,
     last: AtomicU64,
     last_time: AtomicU64,
+    /// How many values some keys that may not be here had before: asking the older tables takes long.
+    before: Mutex<HashMap<Key, u64, BuildHasherDefault<KeyHasher>>>,
     /// How many keys of record kinds it has, by the kind's low bits; to answer quickly that there are none.
     record_kinds: [AtomicUsize; 128],
 }
@@ -72,6 +76,7 @@ impl Memtable {
             to: AtomicU64::new(from.0),
             last: AtomicU64::new(after),
             last_time: AtomicU64::new(last_time),
+            before: Mutex::default(),
             record_kinds: std::array::from_fn(|_| AtomicUsize::new(0)),
         }
     }
@@ -180,6 +185,20 @@ impl Memtable {
             });
         }
         self.extend(to, last, time);
+    }
+
+    /// How many values a key had before this table; `ask` is asked if that is not remembered.
+    pub(crate) fn count_before<E>(&self, key: Key, ask: impl FnOnce() -> Result<u64, E>) -> Result<u64, E> {
+        if let Some(count) = self.before.lock().expect("no holder of this lock panics").get(&key) {
+            return Ok(*count);
+        }
+        let count = ask()?;
+        let mut before = self.before.lock().expect("no holder of this lock panics");
+        if before.len() >= REMEMBERED_MAX {
+            before.clear();
+        }
+        before.insert(key, count);
+        Ok(count)
     }
 
     pub(crate) fn find(&self, key: Key) -> Option<Found> {

@@ -93,14 +93,24 @@ impl Tables {
         Ok(0)
     }
 
-    /// As [`count`](Self::count), in the tables before the active one.
-    pub(crate) fn count_before_active(&self, key: Key) -> Result<u64> {
-        for table in self.newest_first().skip(1) {
-            if let Some(found) = table.find(key, u64::MAX)? {
-                return Ok(found.base + found.count);
-            }
+    /// How many values a sequence's key has, durable or not; for the writer, who soon asks again.
+    pub(crate) fn count_all(&self, key: Key) -> Result<u64> {
+        match self.active.find(key) {
+            Some(found) => Ok(found.base + found.count),
+            None => self.count_before_active(key),
         }
-        Ok(0)
+    }
+
+    /// As [`count_all`](Self::count_all), in the tables before the active one.
+    pub(crate) fn count_before_active(&self, key: Key) -> Result<u64> {
+        self.active.count_before(key, || {
+            for table in self.newest_first().skip(1) {
+                if let Some(found) = table.find(key, u64::MAX)? {
+                    return Ok(found.base + found.count);
+                }
+            }
+            Ok(0)
+        })
     }
 
     /// Whether a key has any value, in the tables before the active one.
