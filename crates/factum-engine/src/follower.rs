@@ -54,7 +54,12 @@ impl Follower {
                 self.open_again(&mut state)?;
             }
             state.torn = true;
-            catch_up(&self.disk, &state.shared, mark)?;
+            if let Err(error) = catch_up(&self.disk, &state.shared, mark) {
+                // A file that was opened may have been replaced since.
+                tracing::debug!(%error, "what is new could not be taken in; the log is opened again");
+                self.open_again(&mut state)?;
+                catch_up(&self.disk, &state.shared, mark)?;
+            }
             state.torn = false;
             let too_large = state.shared.view().tables.active.bytes() > state.memtable_bytes_max;
             // If this fails now, it takes more memory for a while.

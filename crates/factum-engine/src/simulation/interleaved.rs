@@ -29,7 +29,7 @@ struct Meanwhile {
     /// After so many looks the world goes on.
     at: u64,
     steps: u64,
-    /// This look fails.
+    /// From this look on all fail, unless it is 0.
     fails_at: u64,
 }
 
@@ -41,7 +41,7 @@ impl Interleaved {
             let steps = meanwhile.steps;
             meanwhile.world.live(steps);
         }
-        if meanwhile.looks == meanwhile.fails_at { Err(io::Error::other("it could not be read")) } else { Ok(()) }
+        if (1..=meanwhile.looks).contains(&meanwhile.fails_at) { Err(io::Error::other("it could not be read")) } else { Ok(()) }
     }
 
     fn world<T>(&self, ask: impl FnOnce(&mut World) -> T) -> T {
