@@ -132,7 +132,10 @@ fn a_store_that_cannot_write_its_index_refuses_appends_and_still_closes() {
     std::fs::create_dir(directory.path().join("index")).expect("it can be made");
     let again = std::iter::repeat_with(|| append(&engine, &["s t y"], &[])).find(Result::is_ok);
     assert!(again.is_some(), "it works again once it can");
-    std::fs::remove_dir_all(directory.path().join("index")).expect("it can be removed");
+    // A run may be written there just now.
+    while std::fs::remove_dir_all(directory.path().join("index")).is_err() {
+        std::thread::yield_now();
+    }
     engine.close();
     drop(engine);
     assert_eq!(payloads(&open(directory.path(), small()).expect("it opens").snapshot(), 0)[..recorded.len()], recorded);
