@@ -1,8 +1,8 @@
-//! Appends: one atomic request over one or more streams, and its receipt.
+//! Appends: one atomic request over streams and records, and its receipt.
 
-use crate::{ExpectedVersion, GlobalPosition, NewEvent, Query, StreamId, StreamVersion};
+use crate::{ExpectedVersion, GlobalPosition, NewEvent, Query, RecordVersion, RecordWrite, StreamId, StreamVersion};
 
-/// One atomic request: all of its events are recorded, or none.
+/// One atomic request: all of its events are recorded and all of its records written, or none.
 ///
 /// ```
 /// # use factum::{Append, ExpectedVersion, NewEvent, StreamId};
@@ -13,8 +13,11 @@ use crate::{ExpectedVersion, GlobalPosition, NewEvent, Query, StreamId, StreamVe
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Append {
-    /// The streams, each at most once; their events take positions in this order.
+    /// What it adds to streams; events take positions in this order. A stream may come again: a later part follows the earlier ones,
+    /// and what it expects is the stream as they left it.
     pub streams: Vec<StreamAppend>,
+    /// Records that are written with the events, each at most once.
+    pub records: Vec<RecordWrite>,
     /// What must hold of the whole store besides.
     pub condition: Option<Condition>,
 }
@@ -26,7 +29,7 @@ pub struct StreamAppend {
     pub stream: StreamId,
     /// What is expected of it before.
     pub expected: ExpectedVersion,
-    /// The events, in order; at least one, each with an id of its own.
+    /// The events, in order; at least one, each with an id that no other of the append's events for this stream has.
     pub events: Vec<NewEvent>,
 }
 
@@ -61,6 +64,13 @@ impl Append {
         self
     }
 
+    /// The same append, writing a record too.
+    #[must_use]
+    pub fn and_record(mut self, write: RecordWrite) -> Self {
+        self.records.push(write);
+        self
+    }
+
     /// The same append under a condition.
     #[must_use]
     pub fn on_condition(mut self, condition: Condition) -> Self {
@@ -77,8 +87,10 @@ impl Append {
 /// What an append did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Receipt {
-    /// One entry per stream, in the order of the append.
+    /// One entry per stream, or part of one, in the order of the append.
     pub streams: Vec<StreamReceipt>,
+    /// The new versions of its records, in its order; none for a duplicate, which leaves records as they are.
+    pub records: Vec<RecordVersion>,
     /// Whether the same append had been recorded before; then this is what the first one did.
     pub duplicate: bool,
 }
@@ -104,7 +116,7 @@ impl Receipt {
         self.streams.iter().map(|stream| stream.last_position).max().unwrap_or_default()
     }
 
-    /// The version that the append left its first stream at.
+    /// The version of the last event of the append's first part.
     pub fn last_version(&self) -> StreamVersion {
         self.streams.first().map(|stream| stream.last_version).unwrap_or_default()
     }

@@ -234,7 +234,7 @@ impl<'s> Sequence<'s> {
             known.version = known.version.plus(part.events.len() as u64);
         }
         self.events_under_way += batch.origins.len();
-        let mut outcome = self.store.append(Append { streams: batch.streams.clone(), condition: None });
+        let mut outcome = self.store.append(Append { streams: batch.streams.clone(), ..Append::default() });
         // The first poll hands the append to the store; this is what makes the order in which they are sent that in which they arrive.
         let outcome = match futures::poll!(&mut outcome) {
             Poll::Ready(outcome) => futures::future::ready(outcome).boxed(),

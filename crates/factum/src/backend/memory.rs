@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::error::{Error, Result};
-use crate::store::{Admission, Ledger, Place, admit, admit_record, admit_truncation, check_shape};
+use crate::store::{Admission, Ledger, Place, admit, admit_record, admit_truncation, check_record, check_shape};
 use crate::{
     Append, Capabilities, Direction, EventStore, EventStream, GlobalPosition, Idempotency, InfoStream, Limits, ListStreams, Query, ReadLog,
     ReadStream, Receipt, Record, RecordName, RecordVersion, RecordWrite, RecordedEvent, Stats, StreamId, StreamInfo, StreamReceipt,
@@ -94,8 +94,8 @@ impl State {
         })
     }
 
-    /// Adds an append's events to the log.
-    fn record(&mut self, append: Append, versions: &[StreamVersion]) -> Receipt {
+    /// Adds an append's events to the log, and writes its records.
+    fn record(&mut self, append: Append, versions: &[StreamVersion], records: Vec<Option<RecordVersion>>) -> Receipt {
         // The clock may go back; what is recorded may not.
         let now = self.log.last().map_or_else(Timestamp::now, |last| last.recorded_at.max(Timestamp::now()));
         let mut receipts = Vec::with_capacity(append.streams.len());
@@ -129,7 +129,16 @@ impl State {
                 last_position: GlobalPosition::from_number(self.log.len() as u64),
             });
         }
-        Receipt { streams: receipts, duplicate: false }
+        let writes = append.records.into_iter().zip(records);
+        let records = writes.map(|(write, version)| self.write(write, version)).collect();
+        Receipt { streams: receipts, records, duplicate: false }
+    }
+
+    /// Gives a record its next version, if it gets one.
+    fn write(&mut self, write: RecordWrite, version: Option<RecordVersion>) -> RecordVersion {
+        let Some(version) = version else { return RecordVersion::NONE };
+        self.records.insert(write.name, (version, write.value));
+        version
     }
 }
 
@@ -147,6 +156,10 @@ impl Ledger for State {
         let newer = self.log.iter().rev().take_while(|event| event.position > after);
         Ok(newer.filter(|event| query.matches_event(event)).map(|event| event.position).next())
     }
+
+    fn standing(&self, name: &RecordName, _number: usize) -> Result<(u64, bool)> {
+        Ok(self.records.get(name).map_or((0, false), |(version, value)| (version.get(), value.is_some())))
+    }
 }
 
 #[async_trait]
@@ -156,6 +169,7 @@ impl EventStore for Memory {
             store: "memory",
             durability: "none: gone with the process",
             multi_stream_append: Support::Yes,
+            records_in_append: Support::Yes,
             conditions: Support::Yes,
             idempotency: Idempotency::Forever,
             contiguous_positions: Support::Yes,
@@ -172,8 +186,8 @@ impl EventStore for Memory {
         let mut state = self.state()?;
         match admit(&append, &*state)? {
             Admission::Duplicate(receipt) => Ok(receipt),
-            Admission::Fresh(versions) => {
-                let receipt = state.record(append, &versions);
+            Admission::Fresh { versions, records } => {
+                let receipt = state.record(append, &versions, records);
                 self.head.send_replace(Some(state.head()));
                 Ok(receipt)
             }
@@ -253,13 +267,11 @@ impl EventStore for Memory {
     }
 
     async fn write_record(&self, write: RecordWrite) -> Result<RecordVersion> {
+        check_record(&write, self.limits.record_bytes_max)?;
         let mut state = self.state()?;
-        let (written, held) = state.records.get(&write.name).cloned().unwrap_or_default();
-        let Some(version) = admit_record(&write, written.get(), held.is_some(), self.limits.record_bytes_max)? else {
-            return Ok(RecordVersion::NONE);
-        };
-        state.records.insert(write.name, (version, write.value));
-        Ok(version)
+        let (written, is_there) = state.standing(&write.name, 0)?;
+        let version = admit_record(&write, written, is_there)?;
+        Ok(state.write(write, version))
     }
 
     async fn stats(&self) -> Result<Stats> {

@@ -18,7 +18,6 @@ pub(super) const CHECKS: &[Check] = &[
     check!(exact_version_0_and_no_stream_mean_the_same, "Exact(0) accepts and refuses what NoStream does."),
     check!(conflict_says_what_was_expected_of_which_stream, "A conflict names the stream, the expectation, the version and the reason."),
     check!(append_without_events_is_invalid, "An append without streams, or with a stream without events, is Invalid."),
-    check!(append_that_names_a_stream_twice_is_invalid, "Each stream of an append is named once; else it is Invalid."),
     check!(append_with_an_id_twice_in_a_stream_is_invalid, "Events of one append to one stream have different ids; else it is Invalid."),
     check!(append_over_several_streams_records_in_each, "One append records in all its streams.", MultiStreamAppend),
     check!(positions_follow_the_order_of_the_append, "Positions increase in the order of the streams and events.", MultiStreamAppend),
@@ -169,18 +168,6 @@ async fn append_without_events_is_invalid(stage: Stage) -> Verdict {
     stage.unchanged_since(&before).await
 }
 
-async fn append_that_names_a_stream_twice_is_invalid(stage: Stage) -> Verdict {
-    let before = stage.picture().await?;
-    let twice = Append::to(stream("Order-1"), events(1)).and_to(stream("Order-1"), ExpectedVersion::Any, events(1));
-    let answer = stage.append(twice).await;
-    if stage.store.capabilities().multi_stream_append.is_yes() {
-        invalid(answer)?;
-    } else {
-        ensure!(answer.is_err(), "it was taken");
-    }
-    stage.unchanged_since(&before).await
-}
-
 async fn append_with_an_id_twice_in_a_stream_is_invalid(stage: Stage) -> Verdict {
     let before = stage.picture().await?;
     let (first, other) = (event("1"), event("2"));
@@ -210,7 +197,7 @@ async fn positions_follow_the_order_of_the_append(stage: Stage) -> Verdict {
             events: events(2),
         });
         let proposed: Vec<_> = parts.iter().flat_map(|part| new_ids(&part.events)).collect();
-        let receipt = stage.append(Append { streams: parts.to_vec(), condition: None }).await?;
+        let receipt = stage.append(Append { streams: parts.to_vec(), ..Append::default() }).await?;
         let log = stage.log().await?;
         let added = &log[log.len() - proposed.len()..];
         ensure_eq!(ids(added), proposed, "the new events in the log");
@@ -235,7 +222,7 @@ async fn stale_version_in_any_stream_changes_no_stream(stage: Stage) -> Verdict 
         let expected = |index| if index == stale { ExpectedVersion::exact(1) } else { ExpectedVersion::exact(2) };
         let part = |(index, order)| StreamAppend { stream: order, expected: expected(index), events: events(2) };
         let parts = streams.iter().cloned().enumerate().map(part).collect();
-        let refused = conflict(stage.append(Append { streams: parts, condition: None }).await)?;
+        let refused = conflict(stage.append(Append { streams: parts, ..Append::default() }).await)?;
         ensure_eq!((refused.stream, refused.actual), (streams[stale].clone(), version(2)), "the stream and version in the conflict");
         stage.unchanged_since(&before).await?;
     }
@@ -248,14 +235,14 @@ async fn append_over_a_hundred_streams_is_one_append(stage: Stage) -> Verdict {
         expected: ExpectedVersion::NoStream,
         events: vec![event("placed")],
     };
-    let append = Append { streams: (0..100).map(part).collect(), condition: None };
+    let append = Append { streams: (0..100).map(part).collect(), ..Append::default() };
     let receipt = stage.append(append.clone()).await?;
     ensure_eq!(receipt.streams.len(), 100, "the entries of the receipt");
     let read: Vec<_> = stage.log().await?.into_iter().map(|event| event.stream).collect();
     let asked: Vec<_> = append.streams.iter().map(|part| part.stream.clone()).collect();
     ensure_eq!(read, asked, "the streams in the log");
     let before = stage.picture().await?;
-    let append = Append { streams: (50..150).map(part).collect(), condition: None };
+    let append = Append { streams: (50..150).map(part).collect(), ..Append::default() };
     conflict(stage.append(append).await)?;
     stage.unchanged_since(&before).await
 }
@@ -316,6 +303,10 @@ async fn what_is_not_supported_is_refused(stage: Stage) -> Verdict {
     if !capabilities.multi_stream_append.is_yes() {
         let append = Append::to(stream("Order-1"), events(1)).and_to(stream("Order-2"), ExpectedVersion::Any, events(1));
         unsupported(stage.append(append).await)?;
+    }
+    if !capabilities.records_in_append.is_yes() {
+        let write = crate::RecordWrite::set(super::sample::record_name("a"), "never");
+        unsupported(stage.append(Append::to(stream("Order-1"), events(1)).and_record(write)).await)?;
     }
     if !capabilities.conditions.is_yes() {
         for none_of in [Query::all(), Query::tags([super::sample::tag("nobody")])] {

@@ -29,6 +29,8 @@ pub struct Check {
 pub enum Need {
     /// Appends over several streams.
     MultiStreamAppend,
+    /// Appends that write records too.
+    RecordsInAppend,
     /// Appends under a condition.
     Conditions,
     /// Repeated appends are recognised for ever.
@@ -113,6 +115,7 @@ impl Need {
     fn missing_in(self, capabilities: &Capabilities) -> Option<&'static str> {
         let support = match self {
             Self::MultiStreamAppend => capabilities.multi_stream_append,
+            Self::RecordsInAppend => capabilities.records_in_append,
             Self::Conditions => capabilities.conditions,
             Self::EndlessIdempotency => match capabilities.idempotency {
                 Idempotency::Forever => Support::Yes,
@@ -123,7 +126,8 @@ impl Need {
             Self::Truncate => capabilities.truncate,
             Self::Persistent => capabilities.persistent,
             Self::SomethingUnsupported => {
-                let parts = [capabilities.multi_stream_append, capabilities.conditions, capabilities.truncate];
+                let Capabilities { multi_stream_append, records_in_append, conditions, truncate, .. } = *capabilities;
+                let parts = [multi_stream_append, records_in_append, conditions, truncate];
                 if parts.iter().all(|part| part.is_yes()) { Support::No("it supports every request") } else { Support::Yes }
             }
         };

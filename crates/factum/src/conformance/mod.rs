@@ -38,6 +38,7 @@ mod stats;
 mod streams;
 mod subject;
 mod subscribing;
+mod together;
 mod truncating;
 
 pub use bugs::{PlantedBug, planted_bugs, without_a_bug};
@@ -54,6 +55,7 @@ pub fn checks() -> Vec<Check> {
         fidelity::CHECKS,
         idempotency::CHECKS,
         conditions::CHECKS,
+        together::CHECKS,
         concurrency::CHECKS,
         reading::CHECKS,
         querying::CHECKS,

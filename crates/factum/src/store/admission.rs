@@ -5,19 +5,20 @@
 //! would have put them, is a duplicate; all there elsewhere, or only some, is a conflict. Duplicates come before expectations and
 //! conditions, because a repeated append fails both by its own first success.
 
-use std::collections::HashSet;
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 
 use uuid::Uuid;
 
 use crate::error::{Conflict, ConflictReason, Error, Result};
 use crate::{
-    Append, ExpectedVersion, GlobalPosition, Limits, NewEvent, Query, Receipt, RecordVersion, RecordWrite, RecordedEvent, StreamAppend,
-    StreamId, StreamReceipt, StreamVersion,
+    Append, ExpectedVersion, GlobalPosition, Limits, NewEvent, Query, Receipt, RecordName, RecordVersion, RecordWrite, RecordedEvent,
+    StreamAppend, StreamId, StreamReceipt, StreamVersion,
 };
 
 /// What the rules ask of a store. Nothing may change between these calls and the write that follows.
 pub(crate) trait Ledger {
-    /// The stream's version, [`StreamVersion::NONE`] if it has no events. It is the append's stream number `part`, from 0.
+    /// The stream's version, [`StreamVersion::NONE`] if it has no events. It is that of the append's part number `part`, from 0.
     fn version(&self, stream: &StreamId, part: usize) -> Result<StreamVersion>;
 
     /// The event of that id in the stream, if it is there and not truncated. `place` says where in the append the proposed one is.
@@ -25,9 +26,12 @@ pub(crate) trait Ledger {
 
     /// The position of some event after `after` that matches.
     fn match_after(&self, query: &Query, after: GlobalPosition) -> Result<Option<GlobalPosition>>;
+
+    /// How often the record has been written, and whether it is there. It is the append's record number `number`, from 0.
+    fn standing(&self, name: &RecordName, number: usize) -> Result<(u64, bool)>;
 }
 
-/// Where in an append a proposed event is: the number of its stream, and its number among the events of all streams, from 0.
+/// Where in an append a proposed event is: the number of its part, and its number among the events of all parts, from 0.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Place {
     pub(crate) part: usize,
@@ -36,44 +40,65 @@ pub(crate) struct Place {
 
 /// What becomes of an append that is not refused.
 pub(crate) enum Admission {
-    /// It is to be recorded; each stream's events follow on the version given here.
-    Fresh(Vec<StreamVersion>),
+    /// It is to be recorded.
+    Fresh {
+        /// The versions that each part's events follow on.
+        versions: Vec<StreamVersion>,
+        /// The new versions of the records, `None` where a write changes nothing.
+        records: Vec<Option<RecordVersion>>,
+    },
     /// It has been recorded before, and this is what it did.
     Duplicate(Receipt),
 }
 
 /// Checks what can be checked without looking at the store.
 pub(crate) fn check_shape(append: &Append, limits: &Limits) -> Result<()> {
-    let events = append.events();
-    if events == 0 {
+    let (events, records) = (append.events(), append.records.len());
+    if events + records == 0 {
         return Err(Error::invalid("the append has no events; give it at least one"));
     }
-    if events as u64 > limits.append_events_max {
-        let max = limits.append_events_max;
-        return Err(Error::invalid(format!("the append has {events} events, the limit is {max}; split it")));
+    let max = limits.append_events_max;
+    if (events + records) as u64 > max {
+        let what = if records == 0 { String::new() } else { format!(" and {records} records") };
+        return Err(Error::invalid(format!("the append has {events} events{what}, the limit is {max}; split it")));
     }
-    let mut streams = HashSet::with_capacity(append.streams.len());
-    let mut bytes = 0u64;
-    for part in &append.streams {
-        if !streams.insert(&part.stream) {
-            return Err(Error::invalid(format!("the append names stream {} twice; put its events together", part.stream)));
-        }
-        if part.events.is_empty() {
-            return Err(Error::invalid(format!("the append has no events for stream {}; leave the stream out", part.stream)));
-        }
-        let mut ids = HashSet::with_capacity(part.events.len());
-        for event in &part.events {
-            if !ids.insert(event.id) {
-                return Err(Error::invalid(format!("the append has event id {} twice in stream {}", event.id, part.stream)));
-            }
-            bytes += check_event(event, limits)? + part.stream.as_str().len() as u64;
-        }
-    }
+    let bytes = check_events(append, limits)? + check_records(append, limits)?;
     if bytes > limits.append_bytes_max {
         let max = limits.append_bytes_max;
         return Err(Error::invalid(format!("the append has {bytes} bytes, the limit is {max}; split it")));
     }
     Ok(())
+}
+
+/// Checks an append's events, and returns their size in bytes.
+fn check_events(append: &Append, limits: &Limits) -> Result<u64> {
+    let mut ids = HashSet::with_capacity(append.events());
+    let mut bytes = 0;
+    for part in &append.streams {
+        if part.events.is_empty() {
+            return Err(Error::invalid(format!("the append has no events for stream {}; leave the stream out", part.stream)));
+        }
+        for event in &part.events {
+            if !ids.insert((event.id, &part.stream)) {
+                return Err(Error::invalid(format!("the append has event id {} twice in stream {}", event.id, part.stream)));
+            }
+            bytes += check_event(event, limits)? + part.stream.as_str().len() as u64;
+        }
+    }
+    Ok(bytes)
+}
+
+/// Checks an append's records, and returns their size in bytes.
+fn check_records(append: &Append, limits: &Limits) -> Result<u64> {
+    let mut names = HashSet::with_capacity(append.records.len());
+    let mut bytes = 0;
+    for write in &append.records {
+        if !names.insert(&write.name) {
+            return Err(Error::invalid(format!("the append writes record {} twice; give it one value", write.name)));
+        }
+        bytes += check_record(write, limits.record_bytes_max)? + write.name.as_str().len() as u64;
+    }
+    Ok(bytes)
 }
 
 /// Checks one event, and returns its size in bytes.
@@ -92,25 +117,31 @@ fn check_event(event: &NewEvent, limits: &Limits) -> Result<u64> {
 
 /// Decides about an append whose shape has been checked.
 pub(crate) fn admit(append: &Append, ledger: &impl Ledger) -> Result<Admission> {
+    let mut standings: HashMap<&StreamId, Standing> = HashMap::with_capacity(append.streams.len());
     let mut versions = Vec::with_capacity(append.streams.len());
     let mut receipts = Vec::new();
+    let mut first_recorded = None;
     let mut place = Place { part: 0, event: 0 };
     for part in &append.streams {
-        let version = ledger.version(&part.stream, place.part)?;
-        if let Some(receipt) = admit_stream(part, version, ledger, place)? {
+        let standing = match standings.entry(&part.stream) {
+            Entry::Occupied(standing) => standing.into_mut(),
+            Entry::Vacant(unseen) => unseen.insert(Standing::new(ledger.version(&part.stream, place.part)?)),
+        };
+        versions.push(standing.version());
+        if let Some(receipt) = admit_part(part, standing, ledger, place)? {
+            first_recorded.get_or_insert(place.part);
+            standing.recorded_to = Some(receipt.last_version);
             receipts.push(receipt);
         }
-        versions.push(version);
+        standing.added += part.events.len() as u64;
         place = Place { part: place.part + 1, event: place.event + part.events.len() };
     }
-    if receipts.len() == append.streams.len() {
-        return Ok(Admission::Duplicate(Receipt { streams: receipts, duplicate: true }));
-    }
-    if let Some(recorded) = receipts.first() {
-        let number = append.streams.iter().position(|part| part.stream == recorded.stream);
-        let number = number.expect("a receipt is of one of the streams");
+    if let Some(number) = first_recorded {
+        if receipts.len() == append.streams.len() {
+            return Ok(Admission::Duplicate(Receipt { streams: receipts, records: Vec::new(), duplicate: true }));
+        }
         let part = &append.streams[number];
-        let reason = ConflictReason::PartlyRecorded { id: part.events[0].id, version: recorded.first_version };
+        let reason = ConflictReason::PartlyRecorded { id: part.events[0].id, version: receipts[0].first_version };
         return Err(conflict(part, versions[number], reason));
     }
     if let Some(condition) = &append.condition
@@ -118,13 +149,39 @@ pub(crate) fn admit(append: &Append, ledger: &impl Ledger) -> Result<Admission> 
     {
         return Err(Error::ConditionFailed { position });
     }
-    Ok(Admission::Fresh(versions))
+    let admit_one = |(number, write): (usize, &RecordWrite)| {
+        let (written, is_there) = ledger.standing(&write.name, number)?;
+        admit_record(write, written, is_there)
+    };
+    let records = append.records.iter().enumerate().map(admit_one).collect::<Result<_>>()?;
+    Ok(Admission::Fresh { versions, records })
 }
 
-/// Decides about one stream's part: a receipt if all of it has been recorded before, `None` if all of it is new.
-fn admit_stream(part: &StreamAppend, version: StreamVersion, ledger: &impl Ledger, place: Place) -> Result<Option<StreamReceipt>> {
+/// What is known of a stream while an append's parts are looked at.
+struct Standing {
+    /// The version it has in the store.
+    stored: StreamVersion,
+    /// How many events the earlier parts add.
+    added: u64,
+    /// Up to where the earlier parts had been recorded before.
+    recorded_to: Option<StreamVersion>,
+}
+
+impl Standing {
+    fn new(stored: StreamVersion) -> Self {
+        Self { stored, added: 0, recorded_to: None }
+    }
+
+    fn version(&self) -> StreamVersion {
+        self.stored.plus(self.added)
+    }
+}
+
+/// Decides about one part: a receipt if all of it has been recorded before, `None` if all of it is new.
+fn admit_part(part: &StreamAppend, standing: &Standing, ledger: &impl Ledger, place: Place) -> Result<Option<StreamReceipt>> {
+    let version = standing.version();
     let mut recorded = Vec::new();
-    if version > StreamVersion::NONE {
+    if standing.stored > StreamVersion::NONE {
         for (index, event) in part.events.iter().enumerate() {
             let Some(found) = ledger.find(&part.stream, event.id, Place { event: place.event + index, ..place })? else { continue };
             if !found.has_content_of(event) {
@@ -139,12 +196,13 @@ fn admit_stream(part: &StreamAppend, version: StreamVersion, ledger: &impl Ledge
         }
     }
     let (Some(first), Some(last)) = (recorded.first(), recorded.last()) else {
-        return if part.expected.accepts(version) { Ok(None) } else { Err(conflict(part, version, ConflictReason::Version)) };
+        let accepted = standing.recorded_to.is_some() || part.expected.accepts(version);
+        return if accepted { Ok(None) } else { Err(conflict(part, version, ConflictReason::Version)) };
     };
     if recorded.len() < part.events.len() {
         return Err(conflict(part, version, ConflictReason::PartlyRecorded { id: first.id, version: first.version }));
     }
-    if !stands_where_it_belongs(part.expected, &recorded) {
+    if !stands_where_it_belongs(part.expected, standing, &recorded) {
         return Err(conflict(part, version, ConflictReason::RecordedElsewhere { id: first.id, version: first.version }));
     }
     Ok(Some(StreamReceipt {
@@ -156,14 +214,11 @@ fn admit_stream(part: &StreamAppend, version: StreamVersion, ledger: &impl Ledge
     }))
 }
 
-/// Whether these events, all of an append's, stand where that append would have put them.
-fn stands_where_it_belongs(expected: ExpectedVersion, recorded: &[RecordedEvent]) -> bool {
+/// Whether these events, all of a part's, stand where it would have put them: one after the other, and after the earlier parts'.
+fn stands_where_it_belongs(expected: ExpectedVersion, standing: &Standing, recorded: &[RecordedEvent]) -> bool {
     let contiguous = recorded.windows(2).all(|pair| pair[1].version == pair[0].version.plus(1));
-    let begins = match expected.pinned() {
-        Some(before) => recorded[0].version == before.plus(1),
-        None => true,
-    };
-    contiguous && begins
+    let begins = |before: StreamVersion| recorded[0].version == before.plus(1);
+    contiguous && expected.pinned().is_none_or(begins) && standing.recorded_to.is_none_or(begins)
 }
 
 fn conflict(part: &StreamAppend, actual: StreamVersion, reason: ConflictReason) -> Error {
@@ -171,8 +226,7 @@ fn conflict(part: &StreamAppend, actual: StreamVersion, reason: ConflictReason) 
 }
 
 /// Decides about a write to a record that has been written so often (0: never) and is there or not. `None` if nothing changes.
-pub(crate) fn admit_record(write: &RecordWrite, written: u64, is_there: bool, bytes_max: u64) -> Result<Option<RecordVersion>> {
-    check_record(write, bytes_max)?;
+pub(crate) fn admit_record(write: &RecordWrite, written: u64, is_there: bool) -> Result<Option<RecordVersion>> {
     let actual = if is_there { RecordVersion::new(written) } else { RecordVersion::NONE };
     if let Some(expected) = write.expected
         && expected != actual
@@ -183,10 +237,10 @@ pub(crate) fn admit_record(write: &RecordWrite, written: u64, is_there: bool, by
     Ok((write.value.is_some() || is_there).then(|| RecordVersion::new(written + 1)))
 }
 
-/// Checks a record's size.
-pub(crate) fn check_record(write: &RecordWrite, bytes_max: u64) -> Result<()> {
+/// Checks a record's size, and returns it in bytes.
+pub(crate) fn check_record(write: &RecordWrite, bytes_max: u64) -> Result<u64> {
     let bytes = write.value.as_ref().map_or(0, |value| value.len() as u64);
-    if bytes > bytes_max { Err(Error::PayloadTooLarge { bytes, bytes_max }) } else { Ok(()) }
+    if bytes > bytes_max { Err(Error::PayloadTooLarge { bytes, bytes_max }) } else { Ok(bytes) }
 }
 
 /// Checks a truncation of a stream that is at `version` and can be read from `first` on. Returns from where on it can be read then.

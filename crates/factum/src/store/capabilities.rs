@@ -9,6 +9,8 @@ pub struct Capabilities {
     pub durability: &'static str,
     /// Appends over several streams.
     pub multi_stream_append: Support,
+    /// Appends that write records too.
+    pub records_in_append: Support,
     /// Appends under a [`Condition`](crate::Condition).
     pub conditions: Support,
     /// How far back a repeated append is recognised.

@@ -12,9 +12,7 @@ use futures::stream::BoxStream;
 use crate::error::Result;
 use crate::{Append, GlobalPosition, Receipt, Record, RecordName, RecordVersion, RecordWrite, RecordedEvent, StreamId, StreamVersion};
 
-#[cfg(feature = "embedded")]
-pub(crate) use admission::check_record;
-pub(crate) use admission::{Admission, Ledger, Place, admit, admit_record, admit_truncation, check_shape};
+pub(crate) use admission::{Admission, Ledger, Place, admit, admit_record, admit_truncation, check_record, check_shape};
 pub use capabilities::{Capabilities, Idempotency, Limits, Support};
 pub use ext::EventStoreExt;
 pub use options::{Direction, ListStreams, ReadLog, ReadStream};
@@ -52,12 +50,15 @@ pub trait EventStore: Send + Sync {
     /// # Behavior
     /// - When it returns, the events are as durable as the store promises, and every later read sees them.
     /// - Versions in a stream are contiguous from 1; positions increase in the order of the append's streams and events.
+    /// - Its records are written with its events, or neither: a record that is not at the version expected is a
+    ///   [`RecordConflict`](crate::Error::RecordConflict) and nothing changes. A duplicate writes no record.
     /// - A stream that is not as expected is a [`Conflict`](crate::Error::Conflict) with its actual version; a condition that does not
     ///   hold is [`ConditionFailed`](crate::Error::ConditionFailed). Nothing changes then.
     /// - The same append again (the same ids with the same type, data and metadata, where it put them) gives the first receipt,
     ///   marked as a duplicate. The same id with other content is [`IdReused`](crate::Error::IdReused). Some of the ids but not all is a
     ///   conflict. Ids are per stream; the same id in two streams is two events. Ids of truncated events are forgotten.
-    /// - [`OutcomeUnknown`](crate::Error::OutcomeUnknown) where the caller can't know the outcome; sending the same again is always safe.
+    /// - [`OutcomeUnknown`](crate::Error::OutcomeUnknown) where the caller can't know the outcome; sending the same again is always safe,
+    ///   except that an append of records alone, which has no ids, is recognised only by the versions that it expects.
     async fn append(&self, append: Append) -> Result<Receipt>;
 
     /// Reads one stream. A stream that does not exist, or has no events in the range, gives none.

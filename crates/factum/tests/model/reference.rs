@@ -19,8 +19,8 @@ pub(crate) fn said_of(event: &RecordedEvent) -> Said {
 /// What a store must answer to an append.
 #[derive(Debug)]
 pub(crate) enum Answer {
-    /// It stands at these versions, first and last of each stream, and at these positions.
-    Stands { parts: Vec<[u64; 4]>, duplicate: bool },
+    /// It stands at these versions, first and last of each part, and at these positions; its records have these versions.
+    Stands { parts: Vec<[u64; 4]>, records: Vec<RecordVersion>, duplicate: bool },
     /// One of these.
     Refused(Vec<Refusal>),
 }
@@ -31,6 +31,7 @@ pub(crate) enum Refusal {
     Conflict { stream: StreamId, actual: u64 },
     IdReused { stream: StreamId, id: Uuid, recorded: u64, proposed: u64 },
     ConditionFailed,
+    RecordConflict { name: RecordName, actual: RecordVersion },
 }
 
 #[derive(Default)]
@@ -69,8 +70,13 @@ impl Reference {
     pub(crate) fn append(&mut self, append: &Append) -> Answer {
         let mut refusals = Vec::new();
         let mut standing = Vec::new();
+        // How many events the earlier parts add to a stream, and at which version the last of them stands if it does.
+        let mut added: HashMap<&StreamId, u64> = HashMap::new();
+        let mut stood: HashMap<&StreamId, u64> = HashMap::new();
         for part in &append.streams {
-            let actual = self.version(&part.stream);
+            let added = added.entry(&part.stream).or_default();
+            let actual = self.version(&part.stream) + *added;
+            *added += part.events.len() as u64;
             let readable: Vec<_> = self.of_stream(&part.stream).split_off(usize::try_from(self.truncated(&part.stream)).expect("few"));
             let there = |event: &NewEvent| readable.iter().find(|(_, _, recorded)| recorded.id == event.id);
             let differs = |index: usize, event: &NewEvent| {
@@ -108,15 +114,18 @@ impl Reference {
                     ExpectedVersion::StreamExists => true,
                     ExpectedVersion::Exact(version) => first.0 - 1 == version.get(),
                 };
-                if found.len() == part.events.len() && in_a_row && begins_right {
+                let follows = stood.get(&part.stream).is_none_or(|last| first.0 == last + 1);
+                if found.len() == part.events.len() && in_a_row && begins_right && follows {
+                    stood.insert(&part.stream, last.0);
                     standing.push(([first.0, last.0, first.1, last.1], conflict()));
                 } else {
                     refusals.push(conflict());
                 }
             }
         }
-        if standing.len() == append.streams.len() {
-            return Answer::Stands { parts: standing.into_iter().map(|(part, _)| part).collect(), duplicate: true };
+        if !standing.is_empty() && standing.len() == append.streams.len() {
+            let parts = standing.into_iter().map(|(part, _)| part).collect();
+            return Answer::Stands { parts, records: Vec::new(), duplicate: true };
         }
         refusals.extend(standing.into_iter().map(|(_, conflict)| conflict));
         if let Some(condition) = &append.condition {
@@ -126,7 +135,16 @@ impl Reference {
                 refusals.push(Refusal::ConditionFailed);
             }
         }
+        let before = self.records.clone();
+        let mut records = Vec::new();
+        for write in &append.records {
+            match self.write_record(write) {
+                Ok(version) => records.push(version),
+                Err(actual) => refusals.push(Refusal::RecordConflict { name: write.name.clone(), actual }),
+            }
+        }
         if !refusals.is_empty() {
+            self.records = before;
             return Answer::Refused(refusals);
         }
         let mut parts = Vec::new();
@@ -136,7 +154,7 @@ impl Reference {
             let count = part.events.len() as u64;
             parts.push([version + 1, version + count, position + 1, position + count]);
         }
-        Answer::Stands { parts, duplicate: false }
+        Answer::Stands { parts, records, duplicate: false }
     }
 
     /// The events that can be read, with all that is said of them.

@@ -34,6 +34,7 @@ pub(crate) fn record_names() -> impl Iterator<Item = RecordName> {
 pub(crate) enum Step {
     Append {
         parts: Vec<(usize, Expecting, Vec<Proposal>)>,
+        write: Option<Write>,
         condition: Option<(Query, Number)>,
     },
     /// Sends one of the last appends again.
@@ -44,11 +45,7 @@ pub(crate) enum Step {
         stream: usize,
         before: Number,
     },
-    Write {
-        record: usize,
-        value: Option<Vec<u8>>,
-        expected: Option<Number>,
-    },
+    Write(Write),
     ReadStream {
         stream: usize,
         from: Option<Number>,
@@ -69,6 +66,14 @@ pub(crate) enum Step {
     },
     /// Closes the store and opens it again, where it is persistent.
     Reopen,
+}
+
+/// A write to a record.
+#[derive(Clone, Debug)]
+pub(crate) struct Write {
+    record: usize,
+    value: Option<Vec<u8>>,
+    expected: Option<Number>,
 }
 
 /// An expectation of a stream.
@@ -107,11 +112,11 @@ pub(crate) fn steps() -> BoxedStrategy<Step> {
     let limit = || option::of(prop_oneof![0..5u64, Just(u64::MAX)]);
     let stream = || 0..STREAMS.len();
     prop_oneof![
-        8 => (parts, condition).prop_map(|(parts, condition)| Step::Append { parts, condition }),
+        8 => (parts, option::weighted(0.2, write()), condition)
+            .prop_map(|(parts, write, condition)| Step::Append { parts, write, condition }),
         3 => (0..4usize).prop_map(|back| Step::Repeat { back }),
         1 => (stream(), number()).prop_map(|(stream, before)| Step::Truncate { stream, before }),
-        2 => (0..RECORDS.len(), option::weighted(0.8, vec(any::<u8>(), 0..3)), option::of(number()))
-            .prop_map(|(record, value, expected)| Step::Write { record, value, expected }),
+        2 => write().prop_map(Step::Write),
         2 => (stream(), option::of(number()), option::of(number()), direction(), limit())
             .prop_map(|(stream, from, to, direction, limit)| Step::ReadStream { stream, from, to, direction, limit }),
         3 => (number(), option::of(number()), query(), direction(), limit())
@@ -122,6 +127,11 @@ pub(crate) fn steps() -> BoxedStrategy<Step> {
         1 => Just(Step::Reopen),
     ]
     .boxed()
+}
+
+fn write() -> impl Strategy<Value = Write> + Clone {
+    let value = option::weighted(0.8, vec(any::<u8>(), 0..3));
+    (0..RECORDS.len(), value, option::of(number())).prop_map(|(record, value, expected)| Write { record, value, expected })
 }
 
 fn expecting() -> impl Strategy<Value = Expecting> + Clone {
@@ -204,8 +214,9 @@ impl Step {
     /// Sends the request to both, and says where the answers differ.
     pub(crate) async fn play(&self, store: &dyn EventStore, reference: &mut Reference) -> Result<(), String> {
         match self {
-            Self::Append { parts, condition } => {
+            Self::Append { parts, write, condition } => {
                 let mut append = Append::default();
+                append.records.extend(write.as_ref().map(|write| write.request(reference)));
                 for (stream, expecting, proposals) in parts {
                     let stream = stream_id(*stream);
                     let expected = match expecting {
@@ -217,7 +228,10 @@ impl Step {
                     let mut events: Vec<_> = proposals.iter().map(|proposal| proposal.event(reference)).collect();
                     events.sort_by_key(|event| event.id);
                     events.dedup_by_key(|event| event.id);
-                    if append.streams.iter().all(|part| part.stream != stream) {
+                    let earlier: Vec<_> =
+                        append.streams.iter().filter(|part| part.stream == stream).flat_map(|part| &part.events).collect();
+                    events.retain(|event| earlier.iter().all(|one| one.id != event.id));
+                    if !events.is_empty() {
                         append = append.and_to(stream, expected, events);
                     }
                 }
@@ -241,11 +255,8 @@ impl Step {
                     Err(other) => Err(format!("truncating answered {other:?}")),
                 }
             }
-            Self::Write { record, value, expected } => {
-                let name = RecordName::new(RECORDS[*record]).expect("a valid name");
-                let actual = reference.record(&name).map_or(0, |record| record.version.get());
-                let expected = expected.map(|number| RecordVersion::new(number.beside(actual)));
-                let write = RecordWrite { name, value: value.clone().map(Into::into), expected };
+            Self::Write(write) => {
+                let write = write.request(reference);
                 let by_reference = reference.write_record(&write);
                 match store.write_record(write).await {
                     Ok(version) => same("what the write returned", &Ok(version), &by_reference),
@@ -278,13 +289,23 @@ impl Step {
     }
 }
 
+impl Write {
+    fn request(&self, reference: &Reference) -> RecordWrite {
+        let name = RecordName::new(RECORDS[self.record]).expect("a valid name");
+        let actual = reference.record(&name).map_or(0, |record| record.version.get());
+        let expected = self.expected.map(|number| RecordVersion::new(number.beside(actual)));
+        RecordWrite { name, value: self.value.clone().map(Into::into), expected }
+    }
+}
+
 async fn send(append: Append, store: &dyn EventStore, reference: &mut Reference) -> Result<(), String> {
     reference.sent.push(append.clone());
     let expected = reference.append(&append);
     let answer = store.append(append.clone()).await;
     let is_right = match (&answer, &expected) {
-        (Ok(receipt), Answer::Stands { parts, duplicate }) => {
+        (Ok(receipt), Answer::Stands { parts, records, duplicate }) => {
             receipt.duplicate == *duplicate
+                && receipt.records == *records
                 && said_in(receipt) == *parts
                 && receipt.streams.iter().map(|part| &part.stream).eq(append.streams.iter().map(|part| &part.stream))
         }
@@ -305,6 +326,7 @@ fn refusal(error: &Error) -> Option<Refusal> {
     match error {
         Error::Conflict(conflict) => Some(Refusal::Conflict { stream: conflict.stream.clone(), actual: conflict.actual.get() }),
         Error::ConditionFailed { .. } => Some(Refusal::ConditionFailed),
+        Error::RecordConflict { name, actual, .. } => Some(Refusal::RecordConflict { name: name.clone(), actual: *actual }),
         Error::IdReused { stream, id, recorded, proposed } => {
             Some(Refusal::IdReused { stream: stream.clone(), id: *id, recorded: recorded.get(), proposed: proposed.get() })
         }

@@ -11,8 +11,8 @@ use super::selection::Selection;
 use crate::error::Result;
 use crate::store::{Admission, Ledger, Place, admit, admit_record, admit_truncation};
 use crate::{
-    Append, Direction, GlobalPosition, Query, Receipt, RecordVersion, RecordWrite, RecordedEvent, StreamId, StreamInfo, StreamReceipt,
-    StreamVersion,
+    Append, Direction, GlobalPosition, Query, Receipt, RecordName, RecordVersion, RecordWrite, RecordedEvent, StreamId, StreamInfo,
+    StreamReceipt, StreamVersion,
 };
 
 /// A request with its answer, which is given when what it rests on is durable.
@@ -75,10 +75,12 @@ pub(super) struct AppendRequest {
 /// Keys that the rules of an append ask for.
 #[derive(Default)]
 struct RequestKeys {
-    /// Of each stream.
+    /// Of each part's stream.
     streams: Vec<Key>,
     /// Of each event's id.
     ids: Vec<Key>,
+    /// Of each record, with the log's name for it.
+    records: Vec<(Key, Vec<u8>)>,
 }
 
 impl AppendRequest {
@@ -95,7 +97,8 @@ impl AppendRequest {
             ids.push(id);
             draft.entry(terms, |out| payload::write(stream, event, out));
         }
-        Self { append, draft: Some(draft), keys: RequestKeys { streams, ids } }
+        let records = append.records.iter().map(|write| keys.record(write.name.as_str())).collect();
+        Self { append, draft: Some(draft), keys: RequestKeys { streams, ids, records } }
     }
 }
 
@@ -105,7 +108,7 @@ impl Decide for AppendRequest {
     fn decide(&mut self, log: &Pending<'_>, keys: &Keys) -> Result<(Receipt, Option<Draft>)> {
         match admit(&self.append, &PendingLedger { log, keys, request: &self.keys })? {
             Admission::Duplicate(receipt) => Ok((receipt, None)),
-            Admission::Fresh(versions) => {
+            Admission::Fresh { versions, records } => {
                 let mut position = log.next_position();
                 let parts = self.append.streams.iter().zip(versions);
                 let receipt = |(part, before): (&crate::StreamAppend, StreamVersion)| {
@@ -120,7 +123,16 @@ impl Decide for AppendRequest {
                         last_position: GlobalPosition::from_number(position - 1),
                     }
                 };
-                Ok((Receipt { streams: parts.map(receipt).collect(), duplicate: false }, self.draft.take()))
+                let streams = parts.map(receipt).collect();
+                let mut draft = self.draft.take().expect("it is decided once");
+                let names = self.append.records.iter().zip(&self.keys.records);
+                for ((write, (key, name)), version) in names.zip(&records) {
+                    if let Some(version) = version {
+                        draft.record(*key, name, version.get(), write.value.as_deref());
+                    }
+                }
+                let records = records.into_iter().map(Option::unwrap_or_default).collect();
+                Ok((Receipt { streams, records, duplicate: false }, Some(draft)))
             }
         }
     }
@@ -188,6 +200,16 @@ impl Ledger for PendingLedger<'_> {
         }
         Ok(None)
     }
+
+    fn standing(&self, _name: &RecordName, number: usize) -> Result<(u64, bool)> {
+        let (key, name) = &self.request.records[number];
+        standing(self.log, *key, name)
+    }
+}
+
+/// How often a record has been written, and whether it is there.
+fn standing(log: &Pending<'_>, key: Key, name: &[u8]) -> Result<(u64, bool)> {
+    Ok(log.record(key, name, |record| (record.version, record.value.is_some()))?.unwrap_or_default())
 }
 
 /// Whether the stream is one that the query asks for; a look at the bytes, before an event is made of them.
@@ -201,8 +223,8 @@ impl Decide for RecordWrite {
 
     fn decide(&mut self, log: &Pending<'_>, keys: &Keys) -> Result<(RecordVersion, Option<Draft>)> {
         let (key, name) = keys.record(self.name.as_str());
-        let (last, there) = log.record(key, &name, |record| (record.version, record.value.is_some()))?.unwrap_or((0, false));
-        let Some(version) = admit_record(self, last, there, u64::MAX)? else { return Ok((RecordVersion::NONE, None)) };
+        let (written, is_there) = standing(log, key, &name)?;
+        let Some(version) = admit_record(self, written, is_there)? else { return Ok((RecordVersion::NONE, None)) };
         let mut draft = Draft::default();
         draft.record(key, &name, version.get(), self.value.as_deref());
         Ok((version, Some(draft)))

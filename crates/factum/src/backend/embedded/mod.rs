@@ -168,6 +168,7 @@ impl EventStore for Embedded {
             store: "file",
             durability: "on disk before the answer: fdatasync has returned",
             multi_stream_append: Support::Yes,
+            records_in_append: Support::Yes,
             conditions: Support::Yes,
             idempotency: Idempotency::Forever,
             contiguous_positions: Support::Yes,

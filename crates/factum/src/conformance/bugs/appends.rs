@@ -14,6 +14,13 @@ pub(super) const BUGS: &[PlantedBug] = &[
     bug!(check_then_act, racing_writers_win_each_version_once, "Between its check and its write another writer comes in.", CheckThenAct),
     bug!(half_an_append, stale_version_in_any_stream_changes_no_stream, "It appends stream by stream, until one refuses.", HalfAnAppend),
     bug!(order_of_two_streams_swapped, positions_follow_the_order_of_the_append, "It records the last stream first.", StreamsSwapped),
+    bug!(parts_of_a_stream_put_together, parts_of_one_stream_follow_each_other, "It groups an append's events by stream.", PartsTogether),
+    bug!(
+        later_part_sees_the_old_version,
+        later_part_that_expects_another_version_changes_nothing,
+        "It checks each part against the stream as it was before all of them.",
+        OldVersionForAll
+    ),
     bug!(duplicate_appended_twice, repeat_gives_the_first_receipt, "It does not look at ids.", DuplicateTwice),
     bug!(duplicate_not_marked, repeat_gives_the_first_receipt, "Its receipt of a repeat looks like a first one.", DuplicateNotMarked),
     bug!(id_reused_not_noticed, id_with_other_content_is_refused, "It takes an id for the same event, whatever it holds.", IdReusedIgnored),
@@ -105,9 +112,9 @@ impl Defect for HalfAnAppend {
         if append.streams.is_empty() {
             return sound.append(append).await;
         }
-        let mut whole = Receipt { streams: Vec::new(), duplicate: false };
+        let mut whole = Receipt { streams: Vec::new(), records: Vec::new(), duplicate: false };
         for part in append.streams {
-            let one = sound.append(Append { streams: vec![part], condition: append.condition.clone() }).await?;
+            let one = sound.append(Append { streams: vec![part], condition: append.condition.clone(), ..Append::default() }).await?;
             whole.duplicate = one.duplicate;
             whole.streams.extend(one.streams);
         }
@@ -124,6 +131,33 @@ impl Defect for StreamsSwapped {
         let mut receipt = sound.append(append).await?;
         receipt.streams.reverse();
         Ok(receipt)
+    }
+}
+
+struct PartsTogether;
+
+#[async_trait]
+impl Defect for PartsTogether {
+    async fn append(&self, sound: &SharedStore, mut append: Append) -> Result<Receipt> {
+        append.streams.sort_by(|a, b| a.stream.cmp(&b.stream));
+        sound.append(append).await
+    }
+}
+
+struct OldVersionForAll;
+
+#[async_trait]
+impl Defect for OldVersionForAll {
+    async fn append(&self, sound: &SharedStore, mut append: Append) -> Result<Receipt> {
+        let mut added = std::collections::HashMap::<_, u64>::new();
+        for part in &mut append.streams {
+            let added = added.entry(part.stream.clone()).or_default();
+            if *added > 0 {
+                part.expected = part.expected.pinned().map_or(part.expected, |version| ExpectedVersion::Exact(version.plus(*added)));
+            }
+            *added += part.events.len() as u64;
+        }
+        sound.append(append).await
     }
 }
 
@@ -154,7 +188,7 @@ struct IdReusedIgnored;
 impl Defect for IdReusedIgnored {
     async fn append(&self, sound: &SharedStore, append: Append) -> Result<Receipt> {
         match sound.append(append).await {
-            Err(Error::IdReused { .. }) => Ok(Receipt { streams: Vec::new(), duplicate: true }),
+            Err(Error::IdReused { .. }) => Ok(Receipt { streams: Vec::new(), records: Vec::new(), duplicate: true }),
             answer => answer,
         }
     }

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 
 use super::PlantedBug;
 use super::defect::{Defect, bug};
-use crate::{Record, RecordName, RecordVersion, RecordWrite, Result, SharedStore};
+use crate::{Append, Receipt, Record, RecordName, RecordVersion, RecordWrite, Result, SharedStore};
 
 pub(super) const BUGS: &[PlantedBug] = &[
     bug!(compare_and_set_that_does_not_compare, record_write_with_stale_version_changes_nothing, "It sets.", DoesNotCompare),
@@ -15,6 +15,9 @@ pub(super) const BUGS: &[PlantedBug] = &[
         "A checkpoint is written whoever wrote it since it was read.",
         LateMove
     ),
+    bug!(record_written_without_its_append, record_conflict_refuses_the_append, "It writes records first, one by one.", RecordsFirst),
+    bug!(record_left_out_of_an_append, append_writes_its_records, "It takes the events and forgets the records.", RecordsForgotten),
+    bug!(duplicate_writes_records_again, duplicate_writes_no_record, "It looks at ids after it has written.", RecordsTwice),
     bug!(empty_value_removes, record_values_come_back_bit_by_bit, "It takes an empty value for none.", EmptyRemoves),
     bug!(record_version_stays, record_versions_count_its_writes, "Its version says only that a record is there.", VersionStays),
 ];
@@ -77,5 +80,47 @@ struct VersionStays;
 impl Defect for VersionStays {
     async fn record(&self, sound: &SharedStore, name: &RecordName) -> Result<Option<Record>> {
         Ok(sound.record(name).await?.map(|record| Record { version: RecordVersion::new(1), ..record }))
+    }
+}
+
+/// Writes an append's records as if each were alone.
+async fn write_apart(sound: &SharedStore, append: &mut Append) -> Result<Vec<RecordVersion>> {
+    let mut versions = Vec::new();
+    for write in append.records.split_off(0) {
+        versions.push(sound.write_record(write).await?);
+    }
+    Ok(versions)
+}
+
+struct RecordsFirst;
+
+#[async_trait]
+impl Defect for RecordsFirst {
+    async fn append(&self, sound: &SharedStore, mut append: Append) -> Result<Receipt> {
+        let records = write_apart(sound, &mut append).await?;
+        Ok(Receipt { records, ..sound.append(append).await? })
+    }
+}
+
+struct RecordsForgotten;
+
+#[async_trait]
+impl Defect for RecordsForgotten {
+    async fn append(&self, sound: &SharedStore, append: Append) -> Result<Receipt> {
+        sound.append(Append { records: Vec::new(), ..append }).await
+    }
+}
+
+struct RecordsTwice;
+
+#[async_trait]
+impl Defect for RecordsTwice {
+    async fn append(&self, sound: &SharedStore, append: Append) -> Result<Receipt> {
+        let receipt = sound.append(append.clone()).await?;
+        if receipt.duplicate {
+            let again = append.records.into_iter().map(|write| RecordWrite { expected: None, ..write });
+            sound.append(again.fold(Append::default(), Append::and_record)).await?;
+        }
+        Ok(receipt)
     }
 }
