@@ -14,8 +14,9 @@ const NAMESPACE: Uuid = Uuid::from_u128(0x6f0d_b2ea_91c4_4c7e_9d4b_5f2a_7c31_e80
 /// Makes ids, and remembers how often each line has come.
 #[derive(Debug, Default)]
 pub(super) struct Identities {
-    /// Lines that say the same are different events; what tells them apart is which of them it is.
-    seen: HashMap<Uuid, u64, RandomState>,
+    /// Lines that say the same are different events; what tells them apart is which of them it is. Half of an id is enough to count
+    /// by: two lines that share it by chance only count together.
+    seen: HashMap<u64, u32, RandomState>,
     content: Vec<u8>,
 }
 
@@ -30,9 +31,9 @@ impl Identities {
             self.content.extend_from_slice(text);
         }
         let first = version_5(NAMESPACE, &self.content);
-        let seen = self.seen.entry(first).or_default();
-        *seen += 1;
-        if *seen == 1 { first } else { version_5(first, &seen.to_le_bytes()) }
+        let seen = self.seen.entry(first.as_u64_pair().1).or_default();
+        *seen = seen.saturating_add(1);
+        if *seen == 1 { first } else { version_5(first, &u64::from(*seen).to_le_bytes()) }
     }
 }
 

@@ -1,9 +1,7 @@
-//! Many events in order: small atomic appends, many of them under way at once, so that one sync to disk serves thousands of events.
+//! Many events in order: atomic appends of some hundred events, many of them under way at once, so that one sync to disk serves thousands.
 //!
-//! An append names each of its streams once, and its events take positions stream by stream. To keep the order of the whole, an append
-//! ends where a stream comes again after another one. Because the next appends are sent before the last ones are answered, each says
-//! which version it expects of its streams: where one is refused, those behind it that touch the same streams are refused as well,
-//! so that no stream's events ever change places.
+//! Because the next appends are sent before the last ones are answered, each says which version it expects of its streams: where one is
+//! refused, those behind it that touch the same streams are refused as well, so that no stream's events ever change places.
 //!
 //! Where events may have been recorded before, as when an import is resumed, only one append is under way at a time, and it expects
 //! nothing: what is there already is a duplicate, and an append of which only a part is there is taken apart. With each append that
@@ -14,7 +12,8 @@ use std::ops::Range;
 use std::task::Poll;
 
 use factum::{
-    Append, Error, EventStore, EventStoreExt, ExpectedVersion, GlobalPosition, NewEvent, Receipt, StreamAppend, StreamId, StreamVersion,
+    Append, Capabilities, Error, EventStore, EventStoreExt, ExpectedVersion, GlobalPosition, NewEvent, Receipt, StreamAppend, StreamId,
+    StreamVersion,
 };
 use foldhash::fast::RandomState;
 use futures::FutureExt;
@@ -58,15 +57,13 @@ pub(crate) struct Sequence<'s> {
     limits: Limits,
     /// The streams seen so far: where they are in `versions`.
     known: HashMap<StreamId, usize, RandomState>,
-    /// The streams seen so far, as they are once everything under way has been recorded.
-    versions: Vec<Known>,
+    /// The streams seen so far, as they are once the batch and everything under way have been recorded.
+    versions: Vec<StreamVersion>,
     /// Whether a stream that has not been seen is looked up; else it has no events, as the whole store had none.
     look_up: bool,
     /// How many appends may be under way now.
     appends_at_once: usize,
     batch: Batch,
-    /// How many batches there have been: which one a stream was last in.
-    batches: u64,
     under_way: VecDeque<UnderWay<'s>>,
     events_under_way: usize,
     /// How many events have been recorded now.
@@ -77,27 +74,24 @@ pub(crate) struct Sequence<'s> {
     pub(crate) refused: Vec<Refusal>,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Known {
-    version: StreamVersion,
-    batch: u64,
-}
-
 /// What one append, and all that is under way, may hold.
 #[derive(Clone, Copy, Debug)]
 struct Limits {
     append_events: usize,
     append_bytes: usize,
+    /// Whether an append may touch more than one stream.
+    many_streams: bool,
     events_under_way: usize,
 }
 
 impl Limits {
     fn of(store: &dyn EventStore) -> Self {
-        let limits = store.capabilities().limits;
+        let Capabilities { limits, multi_stream_append, .. } = store.capabilities();
         let at_most = |wanted: usize, max: u64| usize::try_from(max).map_or(wanted, |max| wanted.min(max));
         Self {
             append_events: at_most(512, limits.append_events_max),
             append_bytes: at_most(1 << 20, limits.append_bytes_max),
+            many_streams: multi_stream_append.is_yes(),
             events_under_way: 8_192,
         }
     }
@@ -106,9 +100,9 @@ impl Limits {
 /// The next append, as it gathers.
 #[derive(Debug, Default)]
 struct Batch {
-    streams: Vec<StreamAppend>,
-    /// Where each stream is in `versions`.
-    known: Vec<usize>,
+    parts: Vec<StreamAppend>,
+    /// Where the last part's stream is in `versions`.
+    last: usize,
     /// Where each event comes from, in the same order.
     origins: Vec<u64>,
     bytes: usize,
@@ -134,7 +128,6 @@ impl<'s> Sequence<'s> {
             look_up: store.head().await? > GlobalPosition::START,
             appends_at_once: 1,
             batch: Batch::default(),
-            batches: 1,
             under_way: VecDeque::new(),
             events_under_way: 0,
             recorded: 0,
@@ -149,21 +142,15 @@ impl<'s> Sequence<'s> {
     /// What keeps the store from recording anything at all; a single event that it does not take is in `refused`.
     pub(crate) async fn push(&mut self, proposal: Proposal) -> Result<(), Error> {
         let Proposal { origin, stream, event } = proposal;
-        if !self.batch.origins.is_empty() && self.batch.bytes + size(&event) > self.limits.append_bytes {
+        if !self.batch.has_room_for(&stream, size(&event), &self.limits) {
             self.send().await?;
         }
-        if self.batch.streams.last().is_some_and(|last| last.stream == stream) {
-            if self.batch.holds_id(&event) {
-                self.send().await?;
-                self.begin_stream(stream).await?;
-            }
-        } else {
-            self.begin_stream(stream).await?;
+        if !self.batch.ends_with(&stream) {
+            self.begin_part(stream).await?;
         }
+        let version = &mut self.versions[self.batch.last];
+        *version = version.plus(1);
         self.batch.add(origin, event);
-        if self.batch.origins.len() >= self.limits.append_events {
-            self.send().await?;
-        }
         Ok(())
     }
 
@@ -181,41 +168,32 @@ impl<'s> Sequence<'s> {
 
     /// Says that `stream` is at `version`, so that it need not be found out.
     pub(crate) fn know(&mut self, stream: StreamId, version: StreamVersion) {
-        let known = Known { version, batch: 0 };
         match self.known.get(&stream) {
-            Some(index) => self.versions[*index] = known,
-            None => _ = self.remember(stream, known),
+            Some(index) => self.versions[*index] = version,
+            None => _ = self.remember(stream, version),
         }
     }
 
-    fn remember(&mut self, stream: StreamId, known: Known) -> usize {
-        self.versions.push(known);
+    fn remember(&mut self, stream: StreamId, version: StreamVersion) -> usize {
+        self.versions.push(version);
         let index = self.versions.len() - 1;
         self.known.insert(stream, index);
         index
     }
 
-    /// Makes room for events of a stream, in the next append if this one has had that stream already.
-    async fn begin_stream(&mut self, stream: StreamId) -> Result<(), Error> {
-        let mut found = self.known.get(&stream).copied();
-        if found.is_some_and(|index| self.versions[index].batch == self.batches) {
-            self.send().await?;
-            // Sending may find out that what was known is no longer so.
-            found = self.known.get(&stream).copied();
-        }
-        let index = match found {
-            Some(index) => index,
+    /// Goes on with events of another stream.
+    async fn begin_part(&mut self, stream: StreamId) -> Result<(), Error> {
+        let index = match self.known.get(&stream) {
+            Some(index) => *index,
             None => {
                 let version = if self.look_up { self.store.version(&stream).await? } else { StreamVersion::NONE };
-                self.remember(stream.clone(), Known { version, batch: 0 })
+                self.remember(stream.clone(), version)
             }
         };
-        let known = &mut self.versions[index];
-        known.batch = self.batches;
-        // Most streams come once in an append.
-        let part = StreamAppend { stream, expected: ExpectedVersion::Exact(known.version), events: Vec::with_capacity(1) };
-        self.batch.streams.push(part);
-        self.batch.known.push(index);
+        // Most parts are of one event.
+        let part = StreamAppend { stream, expected: ExpectedVersion::Exact(self.versions[index]), events: Vec::with_capacity(1) };
+        self.batch.parts.push(part);
+        self.batch.last = index;
         Ok(())
     }
 
@@ -225,16 +203,11 @@ impl<'s> Sequence<'s> {
             return Ok(());
         }
         let batch = std::mem::take(&mut self.batch);
-        self.batches += 1;
         if self.appends_at_once == 1 && self.on_conflict != OnConflict::Stop {
             return self.append_piecewise(batch.into_proposals()).await;
         }
-        for (part, index) in batch.streams.iter().zip(&batch.known) {
-            let known = &mut self.versions[*index];
-            known.version = known.version.plus(part.events.len() as u64);
-        }
         self.events_under_way += batch.origins.len();
-        let mut outcome = self.store.append(Append { streams: batch.streams.clone(), ..Append::default() });
+        let mut outcome = self.store.append(Append { streams: batch.parts.clone(), ..Append::default() });
         // The first poll hands the append to the store; this is what makes the order in which they are sent that in which they arrive.
         let outcome = match futures::poll!(&mut outcome) {
             Poll::Ready(outcome) => futures::future::ready(outcome).boxed(),
@@ -358,19 +331,23 @@ const APPENDS_AT_ONCE_MAX: usize = 512;
 const STREAMS_KNOWN_MAX: usize = 1_000_000;
 
 impl Batch {
-    /// Whether the last stream has an event of the same id.
-    fn holds_id(&self, event: &NewEvent) -> bool {
-        self.streams.last().is_some_and(|last| last.events.iter().any(|other| other.id == event.id))
+    fn has_room_for(&self, stream: &StreamId, bytes: usize, limits: &Limits) -> bool {
+        let fits = self.origins.len() < limits.append_events && self.bytes + bytes <= limits.append_bytes;
+        self.origins.is_empty() || (fits && (limits.many_streams || self.ends_with(stream)))
+    }
+
+    fn ends_with(&self, stream: &StreamId) -> bool {
+        self.parts.last().is_some_and(|last| last.stream == *stream)
     }
 
     fn add(&mut self, origin: u64, event: NewEvent) {
         self.origins.push(origin);
         self.bytes += size(&event);
-        self.streams.last_mut().expect("a stream was begun").events.push(event);
+        self.parts.last_mut().expect("a part was begun").events.push(event);
     }
 
     fn into_proposals(self) -> Vec<Proposal> {
-        let events = self.streams.into_iter().flat_map(|part| part.events.into_iter().map(move |event| (part.stream.clone(), event)));
+        let events = self.parts.into_iter().flat_map(|part| part.events.into_iter().map(move |event| (part.stream.clone(), event)));
         events.zip(self.origins).map(|((stream, event), origin)| Proposal { origin, stream, event }).collect()
     }
 }

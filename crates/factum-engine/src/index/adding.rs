@@ -28,7 +28,7 @@ impl<'t> Adding<'t> {
 
     /// Adds an entry, and returns its number in its sequence.
     pub(crate) fn entry(&mut self, terms: &Terms, position: u64) -> Result<u64> {
-        let (number, _) = self.table.add(terms.sequence, position, || self.tables.count_before_active(terms.sequence))?;
+        let (number, _) = self.table.add(terms.sequence, position, || Ok::<_, Error>(self.tables.before_active(terms.sequence)?.count))?;
         if number == 1 {
             for list in terms.first_of_sequence {
                 self.table.add_all(list, &[position]);

@@ -33,10 +33,19 @@ pub(crate) struct Memtable {
     to: AtomicU64,
     last: AtomicU64,
     last_time: AtomicU64,
-    /// How many values some keys that may not be here had before: asking the older tables takes long.
-    before: Mutex<HashMap<Key, u64, BuildHasherDefault<KeyHasher>>>,
+    /// What the older tables have of some sequences: asking them takes long.
+    before: Mutex<HashMap<Key, Before, BuildHasherDefault<KeyHasher>>>,
     /// How many keys of record kinds it has, by the kind's low bits; to answer quickly that there are none.
     record_kinds: [AtomicUsize; 128],
+}
+
+/// What the tables before this one have of a sequence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Before {
+    /// How many values.
+    pub(crate) count: u64,
+    /// All of them are positions after this one; the last position before this table if there are none.
+    pub(crate) after: u64,
 }
 
 #[derive(Debug, Default)]
@@ -187,18 +196,18 @@ impl Memtable {
         self.extend(to, last, time);
     }
 
-    /// How many values a key had before this table; `ask` is asked if that is not remembered.
-    pub(crate) fn count_before<E>(&self, key: Key, ask: impl FnOnce() -> Result<u64, E>) -> Result<u64, E> {
-        if let Some(count) = self.before.lock().expect("no holder of this lock panics").get(&key) {
-            return Ok(*count);
+    /// What the older tables have of a sequence; `ask` is asked if that is not remembered.
+    pub(crate) fn before<E>(&self, key: Key, ask: impl FnOnce() -> Result<Before, E>) -> Result<Before, E> {
+        if let Some(found) = self.before.lock().expect("no holder of this lock panics").get(&key) {
+            return Ok(*found);
         }
-        let count = ask()?;
+        let found = ask()?;
         let mut before = self.before.lock().expect("no holder of this lock panics");
         if before.len() >= REMEMBERED_MAX {
             before.clear();
         }
-        before.insert(key, count);
-        Ok(count)
+        before.insert(key, found);
+        Ok(found)
     }
 
     pub(crate) fn find(&self, key: Key) -> Option<Found> {

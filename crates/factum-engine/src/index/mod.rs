@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use crate::error::Result;
 use crate::key::{Key, Kind};
-use memtable::Memtable;
+use memtable::{Before, Memtable};
 use run::{Found, Run};
 
 /// The index as it is at one moment; the tables are in the order of the log.
@@ -97,19 +97,23 @@ impl Tables {
     pub(crate) fn count_all(&self, key: Key) -> Result<u64> {
         match self.active.find(key) {
             Some(found) => Ok(found.base + found.count),
-            None => self.count_before_active(key),
+            None => Ok(self.before_active(key)?.count),
         }
     }
 
-    /// As [`count_all`](Self::count_all), in the tables before the active one.
-    pub(crate) fn count_before_active(&self, key: Key) -> Result<u64> {
-        self.active.count_before(key, || {
+    /// What the tables before the active one have of a sequence.
+    pub(crate) fn before_active(&self, key: Key) -> Result<Before> {
+        self.active.before(key, || {
+            let mut before = Before { count: 0, after: self.active.after };
             for table in self.newest_first().skip(1) {
-                if let Some(found) = table.find(key, u64::MAX)? {
-                    return Ok(found.base + found.count);
+                let Some(found) = table.find(key, u64::MAX)? else { continue };
+                before.count = before.count.max(found.base + found.count);
+                (before.after, _) = table.positions();
+                if found.base == 0 {
+                    break;
                 }
             }
-            Ok(0)
+            Ok(before)
         })
     }
 
@@ -162,15 +166,18 @@ impl Tables {
         Ok(values)
     }
 
-    /// The positions of `key` in those tables that have entries of the sequence; for keys that only entries of that sequence have.
+    /// All positions of `key`, rising, where only entries of that sequence have it: tables from before its first entry are not asked.
     pub(crate) fn values_within(&self, sequence: Key, key: Key) -> Result<Vec<u64>> {
+        let after = match self.active.find(sequence) {
+            Some(Found { base: 0, .. }) => self.active.after,
+            _ => self.before_active(sequence)?.after,
+        };
         let mut all = Vec::new();
         for table in self.newest_first() {
-            let Some(found) = table.find(sequence, u64::MAX)? else { continue };
-            all.append(&mut table.values(key, (0, u64::MAX), true, usize::MAX)?);
-            if found.base == 0 {
+            if table.positions().0 < after {
                 break;
             }
+            all.append(&mut table.values(key, (0, u64::MAX), true, usize::MAX)?);
         }
         all.sort_unstable();
         Ok(all)
