@@ -53,6 +53,16 @@ impl Key {
         (self.0 >> 56) as u64
     }
 
+    /// What a short key consists of; `None` of a key that is not one.
+    pub(crate) const fn as_short(self) -> Option<u64> {
+        if self.0 as u64 == 0 { Some((self.0 >> 64) as u64) } else { None }
+    }
+
+    /// The short key that consists of this.
+    pub(crate) const fn from_short(short: u64) -> Self {
+        Self((short as u128) << 64)
+    }
+
     /// 64 bits for hash tables and filters, independent of the order.
     pub(crate) const fn scrambled(self) -> u64 {
         let mut x = self.spread() ^ (self.0 as u64).rotate_left(29);

@@ -3,6 +3,7 @@
 //! One thread adds, any number read. What is added may not be durable yet; readers bound what they ask for.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, RwLock};
@@ -19,6 +20,8 @@ const SHARDS: usize = 16;
 const REMEMBERED_MAX: usize = 16_384;
 /// What a key takes in memory besides its values, about.
 const KEY_BYTES: usize = 90;
+/// What a short key with one value takes in memory, about.
+const SINGLE_BYTES: usize = 26;
 
 /// The newest part of the index.
 #[derive(Debug)]
@@ -52,6 +55,10 @@ pub(crate) struct Before {
 struct Shard {
     /// Of each key: how many values it had before, and the values, counted from `after`.
     terms: HashMap<Key, (u64, SmallVec<[u32; 4]>), BuildHasherDefault<KeyHasher>>,
+    /// Short keys that have one value, as nearly all ids do. With a second one a key moves to `terms`.
+    singles: HashMap<u64, u32, BuildHasherDefault<KeyHasher>>,
+    /// Whether there may be a short key among the terms.
+    has_short_terms: bool,
     /// Of each record: its places, the newest last.
     records: HashMap<Key, SmallVec<[u64; 2]>, BuildHasherDefault<KeyHasher>>,
 }
@@ -70,7 +77,11 @@ impl Hasher for KeyHasher {
     }
 
     fn write_u128(&mut self, key: u128) {
-        let product = u128::from((key >> 56) as u64 ^ key as u64) * 0x9e37_79b9_7f4a_7c15;
+        self.write_u64((key >> 56) as u64 ^ key as u64);
+    }
+
+    fn write_u64(&mut self, key: u64) {
+        let product = u128::from(key) * 0x9e37_79b9_7f4a_7c15;
         self.0 = (product >> 64) as u64 ^ product as u64;
     }
 }
@@ -142,13 +153,23 @@ impl Memtable {
         let mut shard = self.shard(key).write().expect("no holder of this lock panics");
         self.bytes.fetch_add(KEY_BYTES, Ordering::Relaxed);
         shard.terms.insert(key, (base, smallvec::smallvec![offset]));
+        shard.has_short_terms |= key.as_short().is_some();
         Ok((base + 1, true))
     }
 
     /// Adds positions, which rise, under a key that is not a sequence's. Returns whether the key is new here.
     pub(crate) fn add_all(&self, key: Key, positions: &[u64]) -> bool {
-        let mut shard = self.shard(key).write().expect("no holder of this lock panics");
+        let shard = &mut *self.shard(key).write().expect("no holder of this lock panics");
+        if let (Some(short), [position]) = (key.as_short(), positions)
+            && !(shard.has_short_terms && shard.terms.contains_key(&key))
+        {
+            return self.add_single(shard, short, self.offset_of(*position));
+        }
+        shard.has_short_terms |= key.as_short().is_some();
         let (_, values) = shard.terms.entry(key).or_default();
+        if let Some(single) = key.as_short().and_then(|short| shard.singles.remove(&short)) {
+            values.push(single);
+        }
         let is_new = values.is_empty();
         for position in positions {
             push(values, self.offset_of(*position));
@@ -156,6 +177,26 @@ impl Memtable {
         let bytes = positions.len() * size_of::<u32>() + if is_new { KEY_BYTES } else { 0 };
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
         is_new
+    }
+
+    /// Adds a value under a short key that is not among the terms. Returns whether the key is new here.
+    fn add_single(&self, shard: &mut Shard, short: u64, offset: u32) -> bool {
+        let bytes = match shard.singles.entry(short) {
+            Entry::Vacant(unseen) => {
+                unseen.insert(offset);
+                self.bytes.fetch_add(SINGLE_BYTES, Ordering::Relaxed);
+                return true;
+            }
+            Entry::Occupied(seen) if *seen.get() == offset => 0,
+            Entry::Occupied(seen) => {
+                let values = smallvec::smallvec![seen.remove(), offset];
+                shard.terms.insert(Key::from_short(short), (0, values));
+                shard.has_short_terms = true;
+                KEY_BYTES
+            }
+        };
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        false
     }
 
     fn offset_of(&self, position: u64) -> u32 {
@@ -185,6 +226,7 @@ impl Memtable {
                 values.truncate(values.partition_point(|value| *value <= offset));
                 !values.is_empty()
             });
+            shard.singles.retain(|_, value| *value <= offset);
             shard.records.retain(|key, places| {
                 places.truncate(places.partition_point(|place| *place < to.0));
                 if places.is_empty() {
@@ -210,35 +252,45 @@ impl Memtable {
         Ok(found)
     }
 
-    pub(crate) fn find(&self, key: Key) -> Option<Found> {
+    /// Looks at what was before a key's values, and at the values, counted from `after`.
+    fn with_values<T>(&self, key: Key, look: impl FnOnce(u64, &[u32]) -> T) -> Option<T> {
         let shard = self.shard(key).read().expect("no holder of this lock panics");
-        shard.terms.get(&key).map(|(base, values)| Found { base: *base, count: values.len() as u64 })
+        if let Some(single) = key.as_short().and_then(|short| shard.singles.get(&short)) {
+            return Some(look(0, std::slice::from_ref(single)));
+        }
+        shard.terms.get(&key).map(|(base, values)| look(*base, values))
+    }
+
+    pub(crate) fn find(&self, key: Key) -> Option<Found> {
+        self.with_values(key, |base, values| Found { base, count: values.len() as u64 })
     }
 
     /// As [`find`](Self::find), of what is up to a position only.
     pub(crate) fn find_up_to(&self, key: Key, last: u64) -> Option<Found> {
-        let shard = self.shard(key).read().expect("no holder of this lock panics");
-        let (base, values) = shard.terms.get(&key)?;
-        let count = values.partition_point(|value| u64::from(*value) + self.after <= last) as u64;
-        (count > 0).then_some(Found { base: *base, count })
+        let found = self.with_values(key, |base, values| {
+            let count = values.partition_point(|value| u64::from(*value) + self.after <= last) as u64;
+            Found { base, count }
+        });
+        found.filter(|found| found.count > 0)
     }
 
     /// The positions of `key` after `after` and up to `up_to`: the lowest `limit` if `lowest`, else the highest, rising.
     pub(crate) fn values(&self, key: Key, after: u64, up_to: u64, lowest: bool, limit: usize) -> Vec<u64> {
-        let shard = self.shard(key).read().expect("no holder of this lock panics");
-        let Some((_, values)) = shard.terms.get(&key) else { return Vec::new() };
-        let start = values.partition_point(|value| u64::from(*value) + self.after <= after);
-        let end = values.partition_point(|value| u64::from(*value) + self.after <= up_to).max(start);
-        let (start, end) = if lowest { (start, end.min(start.saturating_add(limit))) } else { (start.max(end.saturating_sub(limit)), end) };
-        values[start..end].iter().map(|value| u64::from(*value) + self.after).collect()
+        let found = self.with_values(key, |_, values| {
+            let start = values.partition_point(|value| u64::from(*value) + self.after <= after);
+            let end = values.partition_point(|value| u64::from(*value) + self.after <= up_to).max(start);
+            cut(&values[start..end], lowest, limit).iter().map(|value| u64::from(*value) + self.after).collect()
+        });
+        found.unwrap_or_default()
     }
 
     /// `limit` positions of `key` from the one with this index here on.
     pub(crate) fn values_from_index(&self, key: Key, index: u64, limit: usize) -> Vec<u64> {
-        let shard = self.shard(key).read().expect("no holder of this lock panics");
-        let Some((_, values)) = shard.terms.get(&key) else { return Vec::new() };
-        let start = usize::try_from(index).unwrap_or(usize::MAX).min(values.len());
-        values[start..].iter().take(limit).map(|value| u64::from(*value) + self.after).collect()
+        let found = self.with_values(key, |_, values| {
+            let start = usize::try_from(index).unwrap_or(usize::MAX).min(values.len());
+            values[start..].iter().take(limit).map(|value| u64::from(*value) + self.after).collect()
+        });
+        found.unwrap_or_default()
     }
 
     /// The places of a record up to `up_to`, the newest `limit`, rising.
@@ -255,13 +307,22 @@ impl Memtable {
     /// All keys in order, with what was before them and their values. Nothing may be added meanwhile.
     pub(crate) fn for_each_sorted<E>(&self, mut visit: impl FnMut(Key, u64, &[u64]) -> Result<(), E>) -> Result<(), E> {
         let shards: Vec<_> = self.shards.iter().map(|shard| shard.read().expect("no holder of this lock panics")).collect();
-        let mut terms: Vec<_> = shards.iter().flat_map(|shard| &shard.terms).collect();
-        terms.sort_unstable_by_key(|(key, _)| **key);
+        let mut singles: Vec<_> = shards.iter().flat_map(|shard| shard.singles.iter().map(|(short, value)| (*short, *value))).collect();
+        singles.sort_unstable();
+        let mut singles = singles.into_iter().map(|(short, value)| (Key::from_short(short), value)).peekable();
+        let mut terms: Vec<_> = shards.iter().flat_map(|shard| shard.terms.iter().map(|(key, term)| (*key, term))).collect();
+        terms.sort_unstable_by_key(|(key, _)| *key);
         let mut widened = Vec::new();
         for (key, (base, values)) in terms {
+            while let Some((single, value)) = singles.next_if(|(single, _)| *single < key) {
+                visit(single, 0, &[u64::from(value) + self.after])?;
+            }
             widened.clear();
             widened.extend(values.iter().map(|value| u64::from(*value) + self.after));
-            visit(*key, *base, &widened)?;
+            visit(key, *base, &widened)?;
+        }
+        for (single, value) in singles {
+            visit(single, 0, &[u64::from(value) + self.after])?;
         }
         // Kinds of records come last.
         let mut records: Vec<_> = shards.iter().flat_map(|shard| &shard.records).collect();

@@ -350,7 +350,7 @@ impl Run {
 }
 
 /// The lowest or highest `limit` of some values.
-pub(crate) fn cut(values: &[u64], lowest: bool, limit: usize) -> &[u64] {
+pub(crate) fn cut<T>(values: &[T], lowest: bool, limit: usize) -> &[T] {
     let count = values.len().min(limit);
     if lowest { &values[..count] } else { &values[values.len() - count..] }
 }
