@@ -10,11 +10,19 @@ struct Need {
     command: &'static str,
     package: &'static str,
     purpose: &'static str,
+    /// A service that the package starts for the whole machine, which nobody asked for.
+    service: Option<&'static str>,
 }
 
 const NEEDS: &[Need] = &[
-    Need { command: "cc", package: "gcc", purpose: "compiles the SQLite that the benchmarks compare with" },
-    Need { command: "c++", package: "g++", purpose: "compiles the fuzzer" },
+    Need { command: "cc", package: "gcc", purpose: "compiles the SQLite that the benchmarks compare with", service: None },
+    Need { command: "c++", package: "g++", purpose: "compiles the fuzzer", service: None },
+    Need {
+        command: "redis-server",
+        package: "redis-server",
+        purpose: "is what the store on Redis is tested with",
+        service: Some("redis-server"),
+    },
 ];
 
 /// Installs what is missing.
@@ -23,7 +31,7 @@ pub(crate) fn install() -> Outcome {
     if missing.is_empty() {
         return Ok(());
     }
-    for Need { command, package, purpose } in &missing {
+    for Need { command, package, purpose, .. } in &missing {
         println!("{command} is missing, which {purpose}: installing the package {package}");
     }
     if !is_installed("apt-get") {
@@ -31,7 +39,18 @@ pub(crate) fn install() -> Outcome {
         return Err(format!("this system has no apt-get; install {} in its own way", packages.join(" and ")));
     }
     run::run(as_administrator("apt-get").args(["update", "--quiet"]))?;
-    run::run(as_administrator("apt-get").args(["install", "--yes", "--quiet"]).args(missing.iter().map(|need| need.package)))
+    run::run(as_administrator("apt-get").args(["install", "--yes", "--quiet"]).args(missing.iter().map(|need| need.package)))?;
+    missing.iter().filter_map(|need| need.service).try_for_each(stop)
+}
+
+/// Stops a service that installing a package has started; the tests start their own.
+fn stop(service: &str) -> Outcome {
+    // Where there is no systemd nothing was started.
+    if !Path::new("/run/systemd/system").exists() {
+        return Ok(());
+    }
+    println!("stopping the service {service} that came with its package; the tests start servers of their own");
+    run::run(as_administrator("systemctl").args(["disable", "--now", service]))
 }
 
 fn is_installed(command: &str) -> bool {

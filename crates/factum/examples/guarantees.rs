@@ -1,21 +1,17 @@
 //! Prints the table of guarantees: every check, played against every store, as Markdown.
 
-use std::sync::Arc;
+use factum::conformance::guarantees;
 
-use factum::conformance::{InMemory, Subject, guarantees};
+#[path = "../tests/stores/mod.rs"]
+mod stores;
 
 #[tokio::main]
 async fn main() -> factum::Result<()> {
-    #[cfg(feature = "embedded")]
-    let directory = tempfile::tempdir().map_err(|error| factum::Error::Unavailable {
-        reason: "a temporary directory can't be made".to_owned(),
-        source: Some(error.into()),
-    })?;
-    let stores: Vec<Arc<dyn Subject>> = vec![
-        Arc::new(InMemory),
-        #[cfg(feature = "embedded")]
-        Arc::new(factum::conformance::InDirectory::new(directory.path())),
-    ];
-    print!("{}", guarantees(&stores).await?);
+    let stores = stores::all();
+    if let Some(missing) = stores.missing.first() {
+        let reason = format!("{} can't be tried: {}", missing.name, missing.reason);
+        return Err(factum::Error::Unavailable { reason, source: None });
+    }
+    print!("{}", guarantees(&stores.here).await?);
     Ok(())
 }

@@ -15,6 +15,7 @@ pub type SharedStore = Arc<dyn EventStore>;
 /// |---|---|
 /// | `memory:` | in this process, gone with it |
 /// | `file:PATH`, `file:///PATH` | the embedded engine, one directory, made if it is missing |
+/// | `redis://HOST:PORT`, `redis+cluster://HOST:PORT,…` | Redis Streams, with the feature `redis` |
 ///
 /// `file:` URLs take options after a `?`: `read_only=true` opens beside another process that writes, and `create=false` refuses to
 /// make a store where there is none.
@@ -28,6 +29,8 @@ pub async fn connect(url: &str) -> Result<SharedStore> {
         "memory" => Err(Error::invalid(format!("{url:?}: a memory store has no name; use memory:"))),
         #[cfg(feature = "embedded")]
         "file" => Ok(Arc::new(crate::backend::Embedded::from_url(rest)?)),
+        #[cfg(feature = "redis")]
+        "redis" | "rediss" | "redis+cluster" | "rediss+cluster" => crate::backend::redis::open(url).await,
         _ => Err(unknown(url)),
     }
 }

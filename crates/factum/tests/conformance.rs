@@ -3,31 +3,34 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use factum::conformance::{Check, InMemory, Outcome, PlantedBug, Subject, checks, planted_bugs, run, without_a_bug};
+use factum::conformance::{Check, Outcome, PlantedBug, Subject, checks, planted_bugs, run, without_a_bug};
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use stores::Missing;
 
-/// The stores that the table is played against.
-fn stores() -> Vec<Arc<dyn Subject>> {
-    vec![
-        Arc::new(InMemory),
-        without_a_bug(),
-        #[cfg(feature = "embedded")]
-        file_store::subject(),
-    ]
-}
+mod stores;
 
 fn main() {
     let arguments = Arguments::from_args();
+    let stores = stores::all();
     let mut trials = Vec::new();
-    for store in stores() {
+    for store in stores.here.iter().cloned().chain([without_a_bug()]) {
         trials.extend(checks().into_iter().map(|check| check_trial(&store, check)));
     }
+    trials.extend(stores.missing.iter().map(missing_trial));
     let tally = Arc::new(Tally::default());
     trials.extend(planted_bugs().into_iter().map(|bug| bug_trial(bug, &tally)));
     let conclusion = libtest_mimic::run(&arguments, trials);
-    #[cfg(feature = "embedded")]
-    file_store::clean_up();
+    drop(stores);
     conclusion.exit();
+}
+
+/// A store that can't be tried here is a skip that shows; where everything must be tried it is a failure.
+fn missing_trial(missing: &Missing) -> Trial {
+    let reason = missing.reason.clone();
+    Trial::ignorable_test(format!("{}::every_check", missing.name), move || match std::env::var_os("CI") {
+        Some(_) => Err(Failed::from(reason)),
+        None => Ok(Completion::ignored_with(reason)),
+    })
 }
 
 fn check_trial(store: &Arc<dyn Subject>, check: Check) -> Trial {
@@ -71,26 +74,4 @@ impl Tally {
 fn in_runtime<T>(future: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     runtime.expect("a runtime can be started").block_on(future)
-}
-
-#[cfg(feature = "embedded")]
-mod file_store {
-    use std::sync::{Arc, Mutex};
-
-    use factum::conformance::{InDirectory, Subject};
-    use tempfile::TempDir;
-
-    /// The directory that all places are in; a static is never dropped, so it is taken out at the end.
-    static DIRECTORY: Mutex<Option<TempDir>> = Mutex::new(None);
-
-    pub(super) fn subject() -> Arc<dyn Subject> {
-        let directory = TempDir::new().expect("a temporary directory can be made");
-        let subject = InDirectory::new(directory.path());
-        *DIRECTORY.lock().expect("no holder of this lock panics") = Some(directory);
-        Arc::new(subject)
-    }
-
-    pub(super) fn clean_up() {
-        drop(DIRECTORY.lock().expect("no holder of this lock panics").take());
-    }
 }

@@ -11,6 +11,9 @@ use crate::run::Outcome;
 const ARROWS: &[(&str, &[&str])] =
     &[("factum-cli", &["factum-server", "factum"]), ("factum-server", &["factum"]), ("factum", &["factum-engine"]), ("factum-engine", &[])];
 
+/// What tests may use besides.
+const IN_TESTS: &str = "factum-servers";
+
 /// What the engine, synchronous and blind to what an event is, is not built with. A name ending in `-` stands for all that begin so.
 const NOT_IN_THE_ENGINE: &[&str] =
     &["async-", "async_", "axum", "futures", "futures-", "hyper", "mio", "serde_json", "smol", "tokio", "tokio-"];
@@ -45,7 +48,8 @@ pub(super) fn arrows(metadata: &Value) -> Vec<Finding> {
             findings.push(Finding::in_file(&manifest(package), "has no place in the architecture; give it one in tidy's list of arrows"));
             continue;
         };
-        let dependencies = package["dependencies"].as_array().into_iter().flatten().map(name);
+        let for_tests = |dependency: &&Value| dependency["kind"] == "dev" && name(dependency) == IN_TESTS;
+        let dependencies = package["dependencies"].as_array().into_iter().flatten().filter(|one| !for_tests(one)).map(name);
         let wrong = dependencies.filter(|to| ours.contains(to) && *to != name(package) && !allowed.contains(to));
         findings.extend(wrong.map(|to| Finding::in_file(&manifest(package), format!("{} may not depend on {to}", name(package)))));
     }

@@ -3,6 +3,10 @@
 #[cfg(feature = "embedded")]
 pub mod embedded;
 mod memory;
+#[cfg(feature = "redis")]
+mod partitioned;
+#[cfg(feature = "redis")]
+pub mod redis;
 
 #[cfg(feature = "embedded")]
 pub use embedded::Embedded;
