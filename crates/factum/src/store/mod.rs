@@ -1,6 +1,8 @@
 //! The contract: what every store does.
 
 mod admission;
+#[cfg(test)]
+mod batcher;
 mod capabilities;
 mod ext;
 mod options;

@@ -1,0 +1,279 @@
+//! The batcher: appends of many callers, sent to a server together.
+//!
+//! What arrives while a batch is under way makes the next one. So there is no timer and nothing to tune: one caller alone waits for
+//! nobody, and the more callers there are, the more share a round trip and a commit. Every store behind a network uses it.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use async_trait::async_trait;
+use tokio::sync::{Semaphore, oneshot, watch};
+
+use crate::error::{Error, Result};
+use crate::{Append, Receipt, RecordName, StreamId};
+
+/// What sends a batch.
+#[async_trait]
+pub(crate) trait SendBatch: Send + Sync + 'static {
+    /// Sends these appends in one round trip, and gives one answer for each, in their order.
+    ///
+    /// No two of them touch the same stream or record, and no other batch that is under way touches one of theirs. What goes wrong with
+    /// one must not touch the others.
+    async fn send_batch(&self, batch: Vec<Append>) -> Vec<Result<Receipt>>;
+
+    /// Whether this append goes in a batch of its own.
+    fn goes_alone(&self, append: &Append) -> bool {
+        let _ = append;
+        false
+    }
+}
+
+/// How much goes together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct BatchLimits {
+    /// Batches under way at the same time.
+    pub(crate) in_flight_max: usize,
+    /// Events and records of one batch; an append that has more goes alone.
+    pub(crate) events_max: usize,
+    /// Data, metadata and values of one batch, in bytes; an append that has more goes alone.
+    pub(crate) bytes_max: usize,
+    /// Appends that wait at most; who comes then waits until there is room.
+    pub(crate) queue_max: usize,
+}
+
+impl Default for BatchLimits {
+    fn default() -> Self {
+        Self { in_flight_max: 2, events_max: 2_000, bytes_max: 4 << 20, queue_max: 4_096 }
+    }
+}
+
+/// Gathers appends and hands them on in batches.
+///
+/// Appends to the same stream are handed on in the order in which they came, each after the one before was answered. A caller that goes
+/// away takes its append along if it was not sent yet, and is otherwise not noticed.
+pub(crate) struct Batcher<S> {
+    shared: Arc<Shared<S>>,
+}
+
+struct Shared<S> {
+    sender: S,
+    limits: BatchLimits,
+    state: Mutex<State>,
+    /// Room in the queue.
+    room: Semaphore,
+    /// How many batches are under way.
+    in_flight: watch::Sender<usize>,
+}
+
+#[derive(Default)]
+struct State {
+    queue: VecDeque<Waiting>,
+    /// What the batches under way touch.
+    busy: HashSet<Touched>,
+    in_flight: usize,
+    closed: bool,
+}
+
+struct Waiting {
+    append: Append,
+    touches: Vec<Touched>,
+    size: Size,
+    alone: bool,
+    answer: oneshot::Sender<Result<Receipt>>,
+}
+
+/// What two appends must not touch at the same time.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Touched {
+    Stream(StreamId),
+    Record(RecordName),
+}
+
+#[derive(Clone, Copy, Default)]
+struct Size {
+    events: usize,
+    bytes: usize,
+}
+
+impl<S: SendBatch> Batcher<S> {
+    pub(crate) fn new(sender: S, limits: BatchLimits) -> Self {
+        let room = Semaphore::new(limits.queue_max);
+        let shared = Shared { sender, limits, state: Mutex::default(), room, in_flight: watch::Sender::new(0) };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Hands an append on and waits for its answer.
+    pub(crate) async fn append(&self, append: Append) -> Result<Receipt> {
+        // The permit goes back when the append leaves the queue.
+        self.shared.room.acquire().await.map_err(|_closed| closed())?.forget();
+        let (answer, answered) = oneshot::channel();
+        let waiting = Waiting::new(append, &self.shared, answer);
+        {
+            let mut state = self.shared.state();
+            if state.closed {
+                return Err(closed());
+            }
+            state.queue.push_back(waiting);
+        }
+        Shared::begin(&self.shared);
+        match answered.await {
+            Ok(outcome) => outcome,
+            // The runtime that sent the batch has ended, or the sender panicked.
+            Err(_gone) => Err(Error::OutcomeUnknown { reason: "sending was stopped".to_owned(), source: None }),
+        }
+    }
+
+    /// Takes no more appends, and returns when all that it has taken are answered.
+    pub(crate) async fn close(&self) {
+        self.shared.state().closed = true;
+        self.shared.room.close();
+        let mut in_flight = self.shared.in_flight.subscribe();
+        // As long as something is in the queue a batch is under way, because the end of one begins the next.
+        let drained = in_flight.wait_for(|count| *count == 0).await;
+        drained.map(drop).expect("the batcher holds the sender");
+    }
+}
+
+impl<S: SendBatch> Shared<S> {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no holder of this lock panics")
+    }
+
+    /// Begins as many batches as there may be.
+    fn begin(shared: &Arc<Self>) {
+        while let Some(batch) = shared.next_batch() {
+            let underway = Underway { shared: shared.clone(), touches: batch.iter().flat_map(|waiting| waiting.touches.clone()).collect() };
+            tokio::spawn(underway.run(batch));
+        }
+    }
+
+    /// Takes the next batch out of the queue, if one may begin.
+    fn next_batch(&self) -> Option<Vec<Waiting>> {
+        let mut state = self.state();
+        if state.in_flight >= self.limits.in_flight_max {
+            return None;
+        }
+        let gone = state.queue.len();
+        state.queue.retain(|waiting| !waiting.answer.is_closed());
+        let gone = gone - state.queue.len();
+        let batch = state.gather(&self.limits);
+        self.room.add_permits(gone + batch.len());
+        if batch.is_empty() {
+            return None;
+        }
+        state.busy.extend(batch.iter().flat_map(|waiting| waiting.touches.iter().cloned()));
+        state.in_flight += 1;
+        self.in_flight.send_replace(state.in_flight);
+        Some(batch)
+    }
+}
+
+impl State {
+    /// The appends that can go together: each the first of those that wait for its streams, and none that waits for a batch under way.
+    fn gather(&mut self, limits: &BatchLimits) -> Vec<Waiting> {
+        let mut batch: Vec<Waiting> = Vec::new();
+        let mut size = Size::default();
+        let mut passed_over: HashSet<Touched> = HashSet::new();
+        let mut index = 0;
+        while let Some(waiting) = self.queue.get(index) {
+            let free = waiting.touches.iter().all(|touched| !self.busy.contains(touched) && !passed_over.contains(touched));
+            let together = size.plus(waiting.size);
+            let fits = batch.is_empty() || (!waiting.alone && together.within(limits));
+            if free && fits {
+                let waiting = self.queue.remove(index).expect("it was just there");
+                passed_over.extend(waiting.touches.iter().cloned());
+                let is_full = waiting.alone || !together.within(limits);
+                size = together;
+                batch.push(waiting);
+                if is_full {
+                    break;
+                }
+                continue;
+            }
+            if free && !waiting.alone {
+                // The batch is full.
+                break;
+            }
+            passed_over.extend(waiting.touches.iter().cloned());
+            index += 1;
+        }
+        batch
+    }
+}
+
+/// A batch under way. Dropping it, whatever the reason, lets the next one begin.
+struct Underway<S: SendBatch> {
+    shared: Arc<Shared<S>>,
+    touches: Vec<Touched>,
+}
+
+impl<S: SendBatch> Underway<S> {
+    async fn run(self, batch: Vec<Waiting>) {
+        let (appends, answers): (Vec<_>, Vec<_>) = batch.into_iter().map(|waiting| (waiting.append, waiting.answer)).unzip();
+        let outcomes = self.shared.sender.send_batch(appends).await;
+        debug_assert_eq!(outcomes.len(), answers.len(), "every append is answered");
+        // Whoever hears of its append and sends another must not find its stream busy with the first.
+        drop(self);
+        for (answer, outcome) in answers.into_iter().zip(outcomes) {
+            // Whoever asked may have gone.
+            let _ = answer.send(outcome);
+        }
+    }
+}
+
+impl<S: SendBatch> Drop for Underway<S> {
+    fn drop(&mut self) {
+        {
+            let mut state = self.shared.state();
+            state.in_flight -= 1;
+            for touched in &self.touches {
+                state.busy.remove(touched);
+            }
+        }
+        // While the runtime shuts down there is nothing left to begin with.
+        if tokio::runtime::Handle::try_current().is_ok() {
+            Shared::begin(&self.shared);
+        }
+        let in_flight = self.shared.state().in_flight;
+        self.shared.in_flight.send_replace(in_flight);
+    }
+}
+
+impl Waiting {
+    fn new<S: SendBatch>(append: Append, shared: &Shared<S>, answer: oneshot::Sender<Result<Receipt>>) -> Self {
+        let streams = append.streams.iter().map(|part| Touched::Stream(part.stream.clone()));
+        let touches = streams.chain(append.records.iter().map(|write| Touched::Record(write.name.clone()))).collect();
+        let size = Size::of(&append);
+        let alone = shared.sender.goes_alone(&append);
+        Self { append, touches, size, alone, answer }
+    }
+}
+
+impl Size {
+    fn of(append: &Append) -> Self {
+        let events = append.streams.iter().flat_map(|part| &part.events).map(|event| event.data.len() + event.metadata.len());
+        let records = append.records.iter().map(|write| write.value.as_ref().map_or(0, |value| value.len()));
+        Self { events: append.events() + append.records.len(), bytes: events.chain(records).sum() }
+    }
+
+    fn plus(self, other: Self) -> Self {
+        Self { events: self.events + other.events, bytes: self.bytes + other.bytes }
+    }
+
+    fn within(self, limits: &BatchLimits) -> bool {
+        self.events <= limits.events_max && self.bytes <= limits.bytes_max
+    }
+}
+
+impl<S> std::fmt::Debug for Batcher<S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Batcher").field("limits", &self.shared.limits).finish_non_exhaustive()
+    }
+}
+
+fn closed() -> Error {
+    Error::Unavailable { reason: "the store is closed; open it again".to_owned(), source: None }
+}
+
+#[cfg(test)]
+mod tests;
