@@ -1,7 +1,7 @@
 //! The contract: what every store does.
 
 mod admission;
-#[cfg(test)]
+#[cfg(any(test, feature = "redis"))]
 mod batcher;
 mod capabilities;
 mod ext;
@@ -15,6 +15,8 @@ use crate::error::Result;
 use crate::{Append, GlobalPosition, Receipt, Record, RecordName, RecordVersion, RecordWrite, RecordedEvent, StreamId, StreamVersion};
 
 pub(crate) use admission::{Admission, Ledger, Place, admit, admit_record, admit_truncation, check_record, check_shape};
+#[cfg(feature = "redis")]
+pub(crate) use batcher::{BatchLimits, Batcher, SendBatch};
 pub use capabilities::{Capabilities, Idempotency, Limits, Support};
 pub use ext::EventStoreExt;
 pub use options::{Direction, ListStreams, ReadLog, ReadStream};

@@ -1,10 +1,17 @@
 //! An append as the arguments of the function, and its answer as a receipt or an error.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use async_trait::async_trait;
 use redis::{Cmd, Value};
 
 use super::error::{corrupt, unreadable};
 use super::library::{Call, Library, Request};
+use super::link::{Link, Repeat};
+use super::servers::Servers;
 use crate::error::{Conflict, ConflictReason, Error, Result};
+use crate::store::SendBatch;
 use crate::{
     Append, ExpectedVersion, GlobalPosition, Query, Receipt, RecordVersion, RecordWrite, StreamAppend, StreamReceipt, StreamVersion,
 };
@@ -20,6 +27,31 @@ impl Place {
     /// The number that a position has in its partition: the same for all partitions at the same height.
     pub(super) fn height(self, position: GlobalPosition) -> u64 {
         position.number() / u64::from(self.partitions)
+    }
+}
+
+/// Sends batches of appends to a partition.
+pub(super) struct Appender {
+    pub(super) servers: Arc<Servers>,
+    pub(super) link: Arc<Link>,
+    pub(super) log: String,
+    pub(super) place: Place,
+    /// The height that this process knows the log has come to, in any partition: what it appends stands above.
+    pub(super) height: Arc<AtomicU64>,
+}
+
+#[async_trait]
+impl SendBatch for Appender {
+    async fn send_batch(&self, batch: Vec<Append>) -> Vec<Result<Receipt>> {
+        // With one partition positions follow one another, and there is nothing to be above of.
+        let height = if self.place.partitions == 1 { 0 } else { self.height.load(Ordering::Acquire) };
+        let in_cluster = self.servers.is_cluster();
+        let command = |append| command(append, self.servers.library(), &self.log, in_cluster, self.place, height);
+        let answers = self.link.commands(batch.iter().map(command).collect(), Repeat::Never).await;
+        let receipts: Vec<_> = batch.into_iter().zip(answers).map(|(append, answer)| receipt(append, answer?, self.place)).collect();
+        let reached = receipts.iter().flatten().map(Receipt::last_position).max().unwrap_or_default();
+        self.height.fetch_max(self.place.height(reached), Ordering::AcqRel);
+        receipts
     }
 }
 

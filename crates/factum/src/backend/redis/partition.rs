@@ -8,7 +8,7 @@ use futures::StreamExt;
 use futures::stream::BoxStream;
 use redis::Value;
 
-use super::appending::{self, Numbers, Place};
+use super::appending::{self, Appender, Numbers, Place};
 use super::entries;
 use super::error::{closed, unreadable};
 use super::keys::Keys;
@@ -21,7 +21,7 @@ use super::servers::Servers;
 use super::url::RedisOptions;
 use crate::backend::partitioned;
 use crate::error::{Error, Result};
-use crate::store::{check_record, check_shape};
+use crate::store::{BatchLimits, Batcher, check_record, check_shape};
 use crate::{
     Append, Capabilities, EventStore, EventStream, GlobalPosition, InfoStream, ListStreams, ReadLog, ReadStream, Receipt, Record,
     RecordName, RecordVersion, RecordWrite, Stats, StreamId, StreamInfo, StreamVersion,
@@ -34,7 +34,8 @@ pub(super) struct Partition {
     keys: Keys,
     place: Place,
     capabilities: Capabilities,
-    writing: Link,
+    appends: Batcher<Appender>,
+    writing: Arc<Link>,
     reading: Link,
     listener: Listener,
     /// The height that this process knows the log has come to, in any partition: what it appends stands above.
@@ -56,8 +57,17 @@ impl Partition {
     ) -> Self {
         let keys = Keys::new(&options.name, place.partition);
         let confirmation = (options.wait > 0).then(|| Confirmation { replicas: options.wait, key: keys.meta() });
+        let writing = Arc::new(Link::new(Arc::clone(servers), keys.log(), confirmation));
+        let appender = Appender {
+            servers: Arc::clone(servers),
+            link: Arc::clone(&writing),
+            log: keys.log().to_owned(),
+            place,
+            height: Arc::clone(height),
+        };
         Self {
-            writing: Link::new(Arc::clone(servers), keys.log(), confirmation),
+            appends: Batcher::new(appender, BatchLimits::default()),
+            writing,
             reading: Link::new(Arc::clone(servers), keys.log(), None),
             listener: Listener::new(),
             servers: Arc::clone(servers),
@@ -167,15 +177,9 @@ impl EventStore for PartitionStore {
     }
 
     async fn append(&self, append: Append) -> Result<Receipt> {
-        let Partition { capabilities, place, .. } = &*self.0;
-        check_shape(&append, &capabilities.limits)?;
+        check_shape(&append, &self.0.capabilities.limits)?;
         self.0.check_open()?;
-        // With one partition positions follow one another, and there is nothing to be above of.
-        let height = if place.partitions == 1 { 0 } else { self.0.height.load(Ordering::Acquire) };
-        let in_cluster = self.0.servers.is_cluster();
-        let cmd = appending::command(&append, self.0.library(), self.0.keys.log(), in_cluster, *place, height);
-        let receipt = appending::receipt(append, self.0.writing.command(cmd, Repeat::Never).await?, *place)?;
-        self.0.reached(receipt.last_position());
+        let receipt = self.0.appends.append(append).await?;
         self.0.listener.heard_of(receipt.last_position());
         Ok(receipt)
     }
@@ -249,6 +253,7 @@ impl EventStore for PartitionStore {
     async fn close(&self) -> Result<()> {
         self.0.check_open()?;
         self.0.closed.store(true, Ordering::Release);
+        self.0.appends.close().await;
         self.0.listener.close();
         self.0.writing.close().await;
         self.0.reading.close().await;
