@@ -314,6 +314,7 @@ impl Decoder {
         self.event_of(entry, &parts)
     }
 
+    #[inline]
     pub(super) fn event_of(&mut self, entry: &Entry<'_>, parts: &Parts<'_>) -> Result<RecordedEvent> {
         let time = self.time(entry.time);
         let occurred_at = parts.occurred_at.map(|(seconds, nanoseconds)| Timestamp::new(seconds, nanoseconds)).transpose();

@@ -266,6 +266,21 @@ impl Pager for LogPager {
             self.walked_page(&snapshot, &mut truncations, items)
         }
     }
+
+    /// Where every event is looked at, positions say where a part of them begins and ends.
+    fn split(mut self, items: usize) -> (Self, Option<Self>) {
+        let items = items as u64;
+        if !self.begun || self.selection.is_some() || self.up_to.saturating_sub(self.after) <= items {
+            return (self, None);
+        }
+        let mut rest = Self { begun: true, ..Self::new(Arc::clone(&self.source), self.options.clone()) };
+        (rest.after, rest.up_to) = (self.after, self.up_to);
+        match self.options.direction {
+            Direction::Forward => (self.up_to, rest.after) = (self.after + items, self.after + items),
+            Direction::Backward => (self.after, rest.up_to) = (self.up_to - items, self.up_to - items),
+        }
+        (self, Some(rest))
+    }
 }
 
 /// How far streams are truncated, as far as one page needs to know.
