@@ -14,6 +14,7 @@ mod moment;
 mod payload;
 mod sequence;
 mod store_url;
+mod warnings;
 
 use std::io::{self, BufWriter, Write};
 use std::process::ExitCode;
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => return failure::of_arguments(&error).report(&mut io::stderr(), &Look::of_stderr()),
     };
+    warnings::print();
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return Failure::could_not(format!("can't start: {error}")).report(&mut io::stderr(), &Look::of_stderr()),

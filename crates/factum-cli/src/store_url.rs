@@ -12,7 +12,7 @@ pub(crate) const DEFAULT: &str = "file:./factum-data";
 /// Opens a store for a command that only reads: beside whoever writes to it, and never making one.
 pub(crate) async fn open_to_read(url: &str) -> Result<SharedStore, Failure> {
     refuse_memory(url)?;
-    let Some(file) = FileUrl::of(url) else { return Ok(factum::connect(url).await?) };
+    let Some(file) = FileUrl::of(url) else { return Ok(factum::connect(&unmade(url)).await?) };
     file.require()?;
     Ok(factum::connect(&file.with_option("read_only=true")).await?)
 }
@@ -31,7 +31,7 @@ pub(crate) async fn open_to_write(url: &str) -> Result<(SharedStore, bool), Fail
 /// Opens a store for a command that changes what is there, and so never makes one.
 pub(crate) async fn open_to_change(url: &str) -> Result<SharedStore, Failure> {
     refuse_memory(url)?;
-    let Some(file) = FileUrl::of(url) else { return Ok(factum::connect(url).await?) };
+    let Some(file) = FileUrl::of(url) else { return Ok(factum::connect(&unmade(url)).await?) };
     file.require()?;
     Ok(factum::connect(&file.with_option("create=false")).await?)
 }
@@ -39,10 +39,40 @@ pub(crate) async fn open_to_change(url: &str) -> Result<SharedStore, Failure> {
 /// The directory of a store of the embedded engine, which must be there; `doing` is what only such a store can do.
 pub(crate) fn directory(url: &str, doing: &str) -> Result<PathBuf, Failure> {
     let Some(file) = FileUrl::of(url) else {
+        let url = shown(url);
         return Err(Failure::usage(format!("{url} is not a directory of events, so there is nothing to {doing}; use --store file:PATH")));
     };
     file.require()?;
     Ok(file.path)
+}
+
+/// The same URL, which makes no store where there is none.
+fn unmade(url: &str) -> String {
+    if url.starts_with("redis") { with_option(url, "create=false") } else { url.to_owned() }
+}
+
+/// A URL as it may be shown: without its password.
+pub(crate) fn shown(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let place = rest.split_once(['/', '?']).map_or(rest, |(place, _)| place);
+    match place.rsplit_once('@').map(|(credentials, _)| credentials) {
+        Some(credentials) if credentials.contains(':') => {
+            let user = credentials.split_once(':').map_or("", |(user, _)| user);
+            format!("{scheme}://{user}:***{}", &rest[credentials.len()..])
+        }
+        _ => url.to_owned(),
+    }
+}
+
+/// Adds an option, unless the URL says something about it already.
+fn with_option(url: &str, option: &str) -> String {
+    let name = |option: &'_ str| option.split_once('=').map_or(option, |(name, _)| name).to_owned();
+    let options = url.split_once('?').map_or("", |(_, options)| options);
+    if options.split('&').any(|given| name(given) == name(option)) {
+        return url.to_owned();
+    }
+    let separator = if url.contains('?') { '&' } else { '?' };
+    format!("{url}{separator}{option}")
 }
 
 /// `file:PATH?OPTIONS`, taken apart.
@@ -81,13 +111,7 @@ impl<'a> FileUrl<'a> {
     }
 
     fn with_option(&self, option: &str) -> String {
-        let (name, _) = option.split_once('=').unwrap_or((option, ""));
-        let options = self.url.split_once('?').map_or("", |(_, options)| options);
-        if options.split('&').any(|given| given.split_once('=').map_or(given, |(given, _)| given) == name) {
-            return self.url.to_owned();
-        }
-        let separator = if self.url.contains('?') { '&' } else { '?' };
-        format!("{}{separator}{option}", self.url)
+        with_option(self.url, option)
     }
 }
 
@@ -112,6 +136,18 @@ mod tests {
             ("file:x?read_only=false", "file:x?read_only=false"),
         ] {
             assert_eq!(FileUrl::of(url).map(|file| file.with_option("read_only=true")).as_deref(), Some(opened));
+        }
+    }
+
+    #[test]
+    fn a_password_is_not_shown() {
+        for (url, expected) in [
+            ("redis://ann:secret@host:1/0?name=x", "redis://ann:***@host:1/0?name=x"),
+            ("redis://:sec@ret@host", "redis://:***@host"),
+            ("redis://host:1", "redis://host:1"),
+            ("file:./a@b:c", "file:./a@b:c"),
+        ] {
+            assert_eq!(shown(url), expected);
         }
     }
 

@@ -31,7 +31,18 @@ pub async fn connect(url: &str) -> Result<SharedStore> {
         "file" => Ok(Arc::new(crate::backend::Embedded::from_url(rest)?)),
         #[cfg(feature = "redis")]
         "redis" | "rediss" | "redis+cluster" | "rediss+cluster" => crate::backend::redis::open(url).await,
+        #[cfg(not(feature = "redis"))]
+        "redis" | "rediss" | "redis+cluster" | "rediss+cluster" => Err(not_built("Redis", "redis")),
         _ => Err(unknown(url)),
+    }
+}
+
+#[cfg(not(feature = "redis"))]
+fn not_built(store: &str, feature: &str) -> Error {
+    Error::Unsupported {
+        feature: format!("the store on {store}"),
+        store: "this build".to_owned(),
+        instead: format!("build it with --features {feature}"),
     }
 }
 

@@ -51,6 +51,7 @@ pub(crate) async fn run(copy: Copy, console: &mut Console<'_>) -> Result<(), Fai
     let target = if to == "memory:" { factum::connect(&to).await? } else { store_url::open_to_write(&to).await?.0 };
     let end = source.head().await?;
     let total = source.stats().await?.events;
+    let (from, to) = (store_url::shown(&from), store_url::shown(&to));
     let copier = Copier { source, target, to: &to, end };
 
     let bar = console.events_bar(Some(total), "copying");

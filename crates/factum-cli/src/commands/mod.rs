@@ -38,7 +38,7 @@ pub(crate) async fn run_one(store: &str, command: Command, console: &mut Console
         Command::Streams(streams) => streams::run(streams, store, console).await,
         Command::Replay(replay) => replay::run(replay, store, console).await,
         Command::Truncate(truncate) => truncate::run(truncate, store, console).await,
-        Command::Verify(verify) => verify::run(verify, store, console),
+        Command::Verify(verify) => verify::run(verify, store, console).await,
         Command::Stats(stats) => stats::run(stats, store, console).await,
         Command::Copy(copy) => copy::run(copy, console).await,
         Command::Completions(completions) => completions::run(&completions, console),

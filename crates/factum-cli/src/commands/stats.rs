@@ -30,7 +30,7 @@ pub(crate) async fn run(_: Stats, url: &str, console: &mut Console<'_>) -> Resul
         return console.line(object);
     }
     let mut facts = vec![
-        ("store".to_owned(), url.to_owned()),
+        ("store".to_owned(), store_url::shown(url)),
         ("events".to_owned(), grouped(stats.events)),
         ("streams".to_owned(), grouped(stats.streams)),
         ("last position".to_owned(), grouped(stats.head.number())),

@@ -82,17 +82,20 @@ struct Limits {
     /// Whether an append may touch more than one stream.
     many_streams: bool,
     events_under_way: usize,
+    /// One, where the store might change the order of several.
+    appends_at_once: usize,
 }
 
 impl Limits {
     fn of(store: &dyn EventStore) -> Self {
-        let Capabilities { limits, multi_stream_append, .. } = store.capabilities();
+        let Capabilities { limits, multi_stream_append, appends_in_order, .. } = store.capabilities();
         let at_most = |wanted: usize, max: u64| usize::try_from(max).map_or(wanted, |max| wanted.min(max));
         Self {
             append_events: at_most(512, limits.append_events_max),
             append_bytes: at_most(1 << 20, limits.append_bytes_max),
             many_streams: multi_stream_append.is_yes(),
             events_under_way: 8_192,
+            appends_at_once: if appends_in_order.is_yes() { APPENDS_AT_ONCE_MAX } else { 1 },
         }
     }
 }
@@ -250,7 +253,7 @@ impl<'s> Sequence<'s> {
             self.duplicates += events as u64;
         } else {
             self.recorded += events as u64;
-            self.appends_at_once = (self.appends_at_once * 2).min(APPENDS_AT_ONCE_MAX);
+            self.appends_at_once = (self.appends_at_once * 2).min(self.limits.appends_at_once);
         }
     }
 

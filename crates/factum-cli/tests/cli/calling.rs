@@ -60,7 +60,7 @@ fn a_store_in_memory_makes_no_sense_for_one_command() {
     for words in [&["stats"][..], &["append", "s", "--type", "T", "--data", "1"], &["verify"]] {
         folder.run(&[words, &["--store", "memory:"]].concat()).failed(2);
     }
-    assert!(folder.run(&["stats", "--store", "redis://nowhere"]).failed(2).contains("file:PATH"));
+    assert!(folder.run(&["stats", "--store", "kafka://nowhere"]).failed(2).contains("file:PATH"));
 }
 
 #[test]

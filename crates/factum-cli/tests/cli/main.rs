@@ -7,6 +7,8 @@ mod demo;
 mod folder;
 mod import;
 mod log;
+#[cfg(feature = "redis")]
+mod redis;
 mod replay;
 mod round_trip;
 mod stats;

@@ -170,6 +170,7 @@ impl EventStore for Memory {
             durability: "none: gone with the process",
             multi_stream_append: Support::Yes,
             records_in_append: Support::Yes,
+            appends_in_order: Support::Yes,
             conditions: Support::Yes,
             idempotency: Idempotency::Forever,
             contiguous_positions: Support::Yes,

@@ -11,6 +11,8 @@ pub struct Capabilities {
     pub multi_stream_append: Support,
     /// Appends that write records too.
     pub records_in_append: Support,
+    /// Appends that are begun one after the other, the later before the earlier is answered, stand in that order. "Begun" is polled once.
+    pub appends_in_order: Support,
     /// Appends under a [`Condition`](crate::Condition).
     pub conditions: Support,
     /// How far back a repeated append is recognised.

@@ -169,6 +169,7 @@ impl EventStore for Embedded {
             durability: "on disk before the answer: fdatasync has returned",
             multi_stream_append: Support::Yes,
             records_in_append: Support::Yes,
+            appends_in_order: Support::Yes,
             conditions: Support::Yes,
             idempotency: Idempotency::Forever,
             contiguous_positions: Support::Yes,

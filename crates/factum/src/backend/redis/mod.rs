@@ -95,6 +95,7 @@ fn capabilities(servers: &Servers, durability: &'static str) -> Capabilities {
         durability,
         multi_stream_append: Support::Yes,
         records_in_append: Support::Yes,
+        appends_in_order: Support::No("those to other streams may overtake one that waits for its stream"),
         conditions: Support::Yes,
         idempotency: Idempotency::Forever,
         contiguous_positions: Support::Yes,

@@ -1,5 +1,7 @@
 //! `factum verify`: every byte of a store, and what can be saved of a damaged one.
 
+mod by_reading;
+
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -17,7 +19,7 @@ Examples:
   factum verify --json | jq .problems
   factum verify --salvage ./rescued              copy everything that is whole into a new store
 
-It reads beside whoever writes. With --json: {\"ok\",\"events\",\"streams\",\"segments\",\"bytes\",\"index_files\",\"problems\",\"notes\"}, and
+It reads beside whoever writes. A store on a server is read as a whole and compared with what it says of itself. With --json: {\"ok\",\"events\",\"streams\",\"segments\",\"bytes\",\"index_files\",\"problems\",\"notes\"}, and
 with --salvage \"salvaged\". The exit code is 1 if the store is damaged, also when everything whole could be saved.";
 
 /// Check every byte of a store: checksums, order, versions, the index against the log
@@ -32,7 +34,10 @@ pub(crate) struct Verify {
 /// How many problems a person is shown.
 const PROBLEMS_SHOWN: usize = 20;
 
-pub(crate) fn run(verify: Verify, url: &str, console: &mut Console<'_>) -> Result<(), Failure> {
+pub(crate) async fn run(verify: Verify, url: &str, console: &mut Console<'_>) -> Result<(), Failure> {
+    if verify.salvage.is_none() && !url.starts_with("file:") {
+        return by_reading::run(url, console).await;
+    }
     let directory = store_url::directory(url, "verify")?;
     let bar = console.bytes_bar(Some(0), "verifying");
     let report = embedded::verify(&directory, &mut |progress| advance(&bar, &progress))?;
