@@ -10,12 +10,10 @@ use crate::error::{Error, Result};
 use crate::frame::{Entry, Frame, Header, RecordEntry, damaged};
 use crate::index::Tables;
 use crate::key::{Key, Kind};
-use crate::segment::{Location, Segment};
+use crate::segment::{Location, PAGE_BYTES, Segment};
 
 /// A read that takes longer than this came from the disk and not from memory.
 const COLD: Duration = Duration::from_micros(15);
-/// What is brought into memory around one scattered entry.
-const PREFETCH_BYTES: u64 = 8_192;
 /// How far ahead a walk through the log is brought into memory.
 const PREFETCH_AHEAD_BYTES: u64 = 4 << 20;
 /// The next entry wanted may be so many frames further for it to be worth walking there.
@@ -158,10 +156,14 @@ impl Snapshot {
         let mut last = (usize::MAX, u64::MAX);
         for position in positions {
             let (index, segment) = segment_of(&self.view, *position)?;
-            let anchor = segment.anchor_before(*position)?;
-            if last != (index, anchor.offset) {
-                segment.file.prefetch(anchor.offset, PREFETCH_BYTES);
-                last = (index, anchor.offset);
+            let (anchor, next) = segment.anchors.around(segment, *position)?;
+            let page = anchor.offset / PAGE_BYTES;
+            // What begins last in a page may end in the next one.
+            let is_last = next.is_none_or(|next| next.position <= position + 1);
+            let end = (page + if is_last { 2 } else { 1 }) * PAGE_BYTES;
+            if last != (index, end) {
+                segment.file.prefetch(anchor.offset, end - anchor.offset);
+                last = (index, end);
             }
         }
         Ok(())

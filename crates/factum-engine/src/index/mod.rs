@@ -174,7 +174,8 @@ impl Tables {
         };
         let mut all = Vec::new();
         for table in self.newest_first() {
-            if table.positions().0 < after {
+            // Tables that were merged since that was remembered may begin before it.
+            if table.positions().1 <= after {
                 break;
             }
             all.append(&mut table.values(key, (0, u64::MAX), true, usize::MAX)?);
@@ -243,5 +244,29 @@ mod races {
         assert_eq!(tables.total(key, 1).expect("nothing fails"), 1);
         assert_eq!(tables.numbered(key, 1, 9, 1).expect("nothing fails"), [1]);
         assert_eq!(tables.count(key, u64::MAX).expect("nothing fails"), 2);
+    }
+
+    /// Where a sequence begins was remembered, and then tables were merged: the one that held it began before that, and was not asked any
+    /// more. Ids in it were not found, and what had them could be recorded twice.
+    #[test]
+    fn an_id_is_found_after_the_tables_before_were_merged() {
+        let keys = KeyMaker::new([0; 16]);
+        let (stream, id) = (keys.key(Kind(1), b"a"), keys.short_key(Kind(5), b"a", b"id"));
+        let table = |after: u64, last: u64| {
+            let table = Memtable::new(Location::new(1, 64 + after * 8), after, 0);
+            table.extend(Location::new(1, 64 + last * 8), last, 0);
+            table
+        };
+        let add = |table: &Memtable| {
+            table.add(stream, 15, || Ok::<u64, Error>(0)).expect("nothing fails");
+            table.add_all(id, &[15]);
+        };
+        let (older, newer, merged) = (table(0, 10), table(10, 20), table(0, 20));
+        add(&newer);
+        add(&merged);
+        let mut tables = Tables { runs: Vec::new(), frozen: vec![Arc::new(older), Arc::new(newer)], active: Arc::new(table(20, 20)) };
+        assert_eq!(tables.values_within(stream, id).expect("nothing fails"), [15]);
+        tables.frozen = vec![Arc::new(merged)];
+        assert_eq!(tables.values_within(stream, id).expect("nothing fails"), [15]);
     }
 }

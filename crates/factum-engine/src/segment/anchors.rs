@@ -1,4 +1,5 @@
-//! Anchors: for every few kilobytes of a segment, where a frame begins and which position it has. They turn a position into an offset.
+//! Anchors: for every page of a segment, where the first frame in it begins and which position it has. They turn a position into an
+//! offset.
 //!
 //! For the segment being written they are in memory; for the others they are in a file beside the segment (a sidecar), which
 //! can be deleted: it is made again from the frames.
@@ -11,8 +12,8 @@ use crate::disk::{Access, Disk, DiskFile};
 use crate::error::{Error, Result};
 use crate::frame::{u32_at, u64_at};
 
-/// A new anchor is set for the first frame that begins so many bytes after the last one.
-const SPACING_BYTES: u64 = if cfg!(test) { 400 } else { 4_096 };
+/// An anchor is set for the first frame that begins in each page of so many bytes: what lies between two of them is read at once.
+pub(crate) const PAGE_BYTES: u64 = if cfg!(test) { 400 } else { 4_096 };
 const MAGIC: [u8; 8] = *b"FACTUMAN";
 const FORMAT: u32 = 1;
 const HEADER_BYTES: usize = 56;
@@ -64,7 +65,7 @@ impl Anchors {
         Self { sidecar, growing: RwLock::default(), sealed: OnceLock::new() }
     }
 
-    /// Notes a frame, if it is far enough from the last one noted. Frames come in order.
+    /// Notes a frame, if it is the first of its page. Frames come in order.
     pub(crate) fn note(&self, offset: u64, position: u64) {
         note(&mut self.growing.write().expect("no holder of this lock panics"), offset, position);
     }
@@ -81,21 +82,26 @@ impl Anchors {
 
     /// The last anchor at or before the frame that holds `position`.
     pub(crate) fn before(&self, segment: &Segment, position: u64) -> Result<Anchor> {
+        self.around(segment, position).map(|(before, _)| before)
+    }
+
+    /// The last anchor at or before the frame that holds `position`, and the next one.
+    pub(crate) fn around(&self, segment: &Segment, position: u64) -> Result<(Anchor, Option<Anchor>)> {
         if let Some(sealed) = self.sealed.get() {
-            return sealed.before(segment, position);
+            return sealed.around(segment, position);
         }
         {
             let growing = self.growing.read().expect("no holder of this lock panics");
             if !growing.is_empty() {
-                return Ok(last_before(segment, &growing, position));
+                return Ok(around(segment, &growing, position));
             }
         }
         if self.open_sidecar(segment) {
-            return self.before(segment, position);
+            return self.around(segment, position);
         }
         self.build(segment)?;
         let growing = self.growing.read().expect("no holder of this lock panics");
-        Ok(last_before(segment, &growing, position))
+        Ok(around(segment, &growing, position))
     }
 
     /// Uses the sidecar if it is there, whole, and covers the segment up to its end.
@@ -169,17 +175,16 @@ impl Sealed {
         Ok(Anchor { offset: offset.into(), position: self.first_position + u64::from(behind) })
     }
 
-    fn before(&self, segment: &Segment, position: u64) -> Result<Anchor> {
+    fn around(&self, segment: &Segment, position: u64) -> Result<(Anchor, Option<Anchor>)> {
+        let get = |index| self.get(index).map_err(Error::io("can't read", &segment.anchors.sidecar));
         let (mut low, mut high) = (0, self.count);
         while low < high {
             let middle = low.midpoint(high);
-            let anchor = self.get(middle).map_err(Error::io("can't read", &segment.anchors.sidecar))?;
-            if anchor.position <= position { low = middle + 1 } else { high = middle }
+            if get(middle)?.position <= position { low = middle + 1 } else { high = middle }
         }
-        match low.checked_sub(1) {
-            Some(index) => self.get(index).map_err(Error::io("can't read", &segment.anchors.sidecar)),
-            None => Ok(beginning(segment)),
-        }
+        let before = low.checked_sub(1).map_or_else(|| Ok(beginning(segment)), get)?;
+        let next = if low < self.count { Some(get(low)?) } else { None };
+        Ok((before, next))
     }
 }
 
@@ -187,13 +192,14 @@ fn beginning(segment: &Segment) -> Anchor {
     Anchor { offset: SEGMENT_HEADER_BYTES as u64, position: segment.header.first_position }
 }
 
-fn last_before(segment: &Segment, anchors: &[Anchor], position: u64) -> Anchor {
+fn around(segment: &Segment, anchors: &[Anchor], position: u64) -> (Anchor, Option<Anchor>) {
     let after = anchors.partition_point(|anchor| anchor.position <= position);
-    after.checked_sub(1).map_or_else(|| beginning(segment), |index| anchors[index])
+    let before = after.checked_sub(1).map_or_else(|| beginning(segment), |index| anchors[index]);
+    (before, anchors.get(after).copied())
 }
 
 fn note(anchors: &mut Vec<Anchor>, offset: u64, position: u64) {
-    if anchors.last().is_none_or(|last| offset >= last.offset + SPACING_BYTES) {
+    if anchors.last().is_none_or(|last| offset / PAGE_BYTES > last.offset / PAGE_BYTES) {
         anchors.push(Anchor { offset, position });
     }
 }

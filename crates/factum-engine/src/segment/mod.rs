@@ -15,7 +15,7 @@ use crate::disk::{Access, Disk, DiskFile};
 use crate::error::{Error, Result};
 use crate::frame::{self, Entry, Frame, HEADER_BYTES, Header, SLOT_BYTES, damaged, u32_at, u64_at};
 
-pub(crate) use anchors::{Anchor, Anchors, Covered, sidecar_path};
+pub(crate) use anchors::{Anchor, Anchors, Covered, PAGE_BYTES, sidecar_path};
 pub(crate) use scan::{FIRST_FRAME, Scan, Step};
 
 /// The format of segments that this version writes, and the latest that it reads.
