@@ -15,10 +15,14 @@ pub type SharedStore = Arc<dyn EventStore>;
 /// |---|---|
 /// | `memory:` | in this process, gone with it |
 /// | `file:PATH`, `file:///PATH` | the embedded engine, one directory, made if it is missing |
+/// | `postgres://USER:PASSWORD@HOST:PORT/DATABASE` | a schema in PostgreSQL, with the feature `postgres` |
 /// | `redis://HOST:PORT`, `redis+cluster://HOST:PORT,…` | Redis Streams, with the feature `redis` |
 ///
 /// `file:` URLs take options after a `?`: `read_only=true` opens beside another process that writes, and `create=false` refuses to
 /// make a store where there is none.
+///
+/// `postgres:` URLs take `schema=NAME` (`factum` if it is left out), `create=true` (make the store if there is none, as `factum init` does),
+/// `durability=always` (refuse a server that may lose acknowledged events) or `relaxed`, `connections_max=N`, and the driver's options.
 ///
 /// # Errors
 /// [`Error::Invalid`] if the URL is none of these, and what opening the store says.
@@ -29,6 +33,8 @@ pub async fn connect(url: &str) -> Result<SharedStore> {
         "memory" => Err(Error::invalid(format!("{url:?}: a memory store has no name; use memory:"))),
         #[cfg(feature = "embedded")]
         "file" => Ok(Arc::new(crate::backend::Embedded::from_url(rest)?)),
+        #[cfg(feature = "postgres")]
+        "postgres" | "postgresql" => Ok(Arc::new(crate::backend::Postgres::connect(url).await?)),
         #[cfg(feature = "redis")]
         "redis" | "rediss" | "redis+cluster" | "rediss+cluster" => crate::backend::redis::open(url).await,
         #[cfg(not(feature = "redis"))]

@@ -14,7 +14,7 @@ text_type! {
     EventType, "event type", 255
 }
 
-#[cfg(feature = "embedded")]
+#[cfg(any(feature = "embedded", feature = "postgres"))]
 crate::text::trusted!(EventType);
 
 /// An event as the user proposes it.

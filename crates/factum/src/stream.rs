@@ -11,7 +11,7 @@ text_type! {
     StreamId, "stream id", 1_024
 }
 
-#[cfg(feature = "embedded")]
+#[cfg(any(feature = "embedded", feature = "postgres"))]
 crate::text::trusted!(StreamId);
 
 text_type! {

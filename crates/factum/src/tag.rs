@@ -7,5 +7,5 @@ text_type! {
     Tag, "tag", 255
 }
 
-#[cfg(feature = "embedded")]
+#[cfg(any(feature = "embedded", feature = "postgres"))]
 crate::text::trusted!(Tag);

@@ -114,12 +114,12 @@ macro_rules! text_type {
 pub(crate) use text_type;
 
 /// Takes texts that were checked before they were stored.
-#[cfg(feature = "embedded")]
+#[cfg(any(feature = "embedded", feature = "postgres"))]
 pub(crate) trait Trusted {
     fn trusted(text: &str) -> Self;
 }
 
-#[cfg(feature = "embedded")]
+#[cfg(any(feature = "embedded", feature = "postgres"))]
 macro_rules! trusted {
     ($($name:ty),*) => {
         $(impl crate::text::Trusted for $name {
@@ -129,7 +129,7 @@ macro_rules! trusted {
         })*
     };
 }
-#[cfg(feature = "embedded")]
+#[cfg(any(feature = "embedded", feature = "postgres"))]
 pub(crate) use trusted;
 
 #[cfg(test)]

@@ -14,8 +14,13 @@ pub(super) const CHECKS: &[Check] = &[
 
 async fn stats_of_an_empty_store_are_zero(stage: Stage) -> Verdict {
     let stats = stage.store.stats().await?;
-    let counted =
-        Stats { store: stats.store.clone(), disk_bytes: stats.disk_bytes.clone(), details: stats.details.clone(), ..Stats::default() };
+    let counted = Stats {
+        store: stats.store.clone(),
+        disk_bytes: stats.disk_bytes.clone(),
+        details: stats.details.clone(),
+        notes: stats.notes.clone(),
+        ..Stats::default()
+    };
     ensure_eq!(stats, counted, "the stats");
     ensure_eq!(stats.store, stage.store.capabilities().store, "the kind of store");
     Ok(())
@@ -33,6 +38,7 @@ async fn stats_agree_with_a_scan(stage: Stage) -> Verdict {
         store: stats.store.clone(),
         disk_bytes: stats.disk_bytes.clone(),
         details: stats.details.clone(),
+        notes: stats.notes.clone(),
         ..Stats::default()
     };
     for event in &log {

@@ -1,7 +1,7 @@
 //! The contract: what every store does.
 
 mod admission;
-#[cfg(any(test, feature = "redis"))]
+#[cfg(any(test, feature = "postgres", feature = "redis"))]
 mod batcher;
 mod capabilities;
 mod ext;
@@ -15,7 +15,7 @@ use crate::error::Result;
 use crate::{Append, GlobalPosition, Receipt, Record, RecordName, RecordVersion, RecordWrite, RecordedEvent, StreamId, StreamVersion};
 
 pub(crate) use admission::{Admission, Ledger, Place, admit, admit_record, admit_truncation, check_record, check_shape};
-#[cfg(feature = "redis")]
+#[cfg(any(feature = "postgres", feature = "redis"))]
 pub(crate) use batcher::{BatchLimits, Batcher, SendBatch};
 pub use capabilities::{Capabilities, Idempotency, Limits, Support};
 pub use ext::EventStoreExt;

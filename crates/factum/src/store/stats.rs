@@ -32,6 +32,8 @@ pub struct Stats {
     pub disk_bytes: BTreeMap<String, u64>,
     /// What else this kind of store has to say, such as its number of segments.
     pub details: BTreeMap<String, u64>,
+    /// What somebody should know or do something about, in sentences.
+    pub notes: Vec<String>,
 }
 
 impl Stats {

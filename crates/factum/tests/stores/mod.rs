@@ -6,6 +6,8 @@ use factum::conformance::{InMemory, Subject};
 
 #[cfg(feature = "embedded")]
 mod file;
+#[cfg(feature = "postgres")]
+mod postgres;
 #[cfg(feature = "redis")]
 mod redis;
 
@@ -30,6 +32,8 @@ pub(crate) fn all() -> Stores {
     let mut stores = Stores { here: vec![Arc::new(InMemory)], missing: Vec::new() };
     #[cfg(feature = "embedded")]
     file::add(&mut stores);
+    #[cfg(feature = "postgres")]
+    postgres::add(&mut stores);
     #[cfg(feature = "redis")]
     redis::add(&mut stores);
     stores

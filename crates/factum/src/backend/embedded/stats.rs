@@ -33,6 +33,7 @@ pub(super) fn stats(source: &Source, directory: &Path) -> Result<Stats> {
         last_recorded_at: recorded_at(&snapshot, last)?,
         disk_bytes,
         details,
+        notes: Vec::new(),
     })
 }
 
