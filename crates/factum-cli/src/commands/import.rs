@@ -2,16 +2,17 @@
 
 use std::fs::File;
 use std::io::{self, IsTerminal, Read};
-use std::time::Instant;
+use std::pin::pin;
+use std::time::{Duration, Instant};
 
 use clap::Args;
-use factum::{Error, Limits};
+use factum::{Error, Limits, StreamReceipt};
 use indicatif::ProgressBar;
 
 use crate::console::{Console, counted, grouped};
 use crate::failure::Failure;
 use crate::import::{Chunk, Item, Reader, Rejection};
-use crate::sequence::{OnConflict, Refusal, Sequence};
+use crate::sequence::{OnConflict, Refusal, Sequence, Standing};
 use crate::store_url;
 
 const EXAMPLES: &str = "\
@@ -20,6 +21,7 @@ Examples:
   zcat orders.jsonl.gz | factum import -
   factum import orders.jsonl --keep-going        import what is good, list what is not
   factum import orders.jsonl --dry-run           only check the file
+  tail -f orders.jsonl | factum import - --receipts
 
 Each line is an object:
   {\"stream\":\"Order-1\",\"type\":\"OrderPlaced\",\"data\":{...}}    and, where there are any:
@@ -35,7 +37,14 @@ Importing again records nothing twice, so an import that was stopped is simply s
 stream with other content is rejected. The log keeps the order of the lines. Without --keep-going the import stops at the
 first line that can't be recorded; all lines before it are on disk.
 
+What has come is on disk soon after the input goes quiet. --receipts says of each line where it stands, as soon as it is on disk:
+{\"line\",\"last_line\",\"stream\",\"version\",\"last_version\",\"position\",\"last_position\",\"duplicate\"}, one object for lines of one stream
+that came one after another.
+
 With --json it ends with {\"imported\",\"duplicates\",\"rejected\"}. The exit code is 1 if any line was rejected.";
+
+/// When nothing has come for so long, the input is quiet.
+const QUIET: Duration = Duration::from_millis(5);
 
 /// Import events from JSON lines; they are on disk when the command returns
 #[derive(Args, Debug)]
@@ -50,6 +59,9 @@ pub(crate) struct Import {
     /// Only read and check the lines, without a store
     #[arg(long)]
     dry_run: bool,
+    /// Say where each event stands, as soon as it is on disk
+    #[arg(long, conflicts_with = "dry_run")]
+    receipts: bool,
 }
 
 pub(crate) async fn run(import: Import, url: &str, console: &mut Console<'_>) -> Result<(), Failure> {
@@ -69,7 +81,8 @@ pub(crate) async fn run(import: Import, url: &str, console: &mut Console<'_>) ->
     let bar = console.bytes_bar(bytes, "importing");
     let on_conflict = if import.keep_going { OnConflict::SortOutAll } else { OnConflict::SortOutUntilRefused };
     let reader = start(input, store.capabilities().limits)?;
-    let sequence = Sequence::new(&*store, on_conflict).await?;
+    let mut sequence = Sequence::new(&*store, on_conflict).await?;
+    sequence.receipts = import.receipts.then(Vec::new);
     let mut importer = Importer { import: &import, bar, rejected: 0, unknown_said: false, sequence: Some(sequence), checked: 0 };
     importer.read_all(reader, console).await?;
     let outcome = importer.end(begun, console);
@@ -114,7 +127,7 @@ impl Importer<'_> {
     async fn read_all(&mut self, mut reader: Reader, console: &mut Console<'_>) -> Result<(), Failure> {
         let mut going_on = true;
         while going_on {
-            let chunk = match reader.next().await {
+            let chunk = match self.next_of(&mut reader, console).await? {
                 Ok(Some(chunk)) => chunk,
                 Ok(None) => break,
                 Err(error) => {
@@ -125,6 +138,18 @@ impl Importer<'_> {
             going_on = self.take(chunk, console).await?;
         }
         self.finish(console).await
+    }
+
+    /// What is read next. If it is long in coming, what has come is brought to disk meanwhile.
+    async fn next_of(&mut self, reader: &mut Reader, console: &mut Console<'_>) -> Result<io::Result<Option<Chunk>>, Failure> {
+        let mut next = pin!(reader.next());
+        match tokio::time::timeout(QUIET, &mut next).await {
+            Ok(next) => Ok(next),
+            Err(_quiet) => {
+                self.finish(console).await?;
+                Ok(next.await)
+            }
+        }
     }
 
     /// Records a chunk, and says whether to go on.
@@ -157,6 +182,7 @@ impl Importer<'_> {
                 return Ok(false);
             }
         }
+        self.say_receipts(console)?;
         self.bar.set_position(chunk.consumed);
         Ok(true)
     }
@@ -168,7 +194,22 @@ impl Importer<'_> {
         {
             return Err(self.broken_off(error));
         }
+        self.say_receipts(console)?;
         self.reject_refused(console);
+        Ok(())
+    }
+
+    fn say_receipts(&mut self, console: &mut Console<'_>) -> Result<(), Failure> {
+        let receipts = self.sequence.as_mut().and_then(|sequence| sequence.receipts.as_mut()).map(std::mem::take).unwrap_or_default();
+        for Standing { origins: [line, last_line], receipt, duplicate } in receipts {
+            let StreamReceipt { stream, first_version, last_version, first_position, last_position } = receipt;
+            console.line(format_args!(
+                "{{\"line\":{line},\"last_line\":{last_line},\"stream\":{},\"version\":{first_version},\"last_version\":{last_version},\
+                 \"position\":{first_position},\"last_position\":{last_position},\"duplicate\":{duplicate}}}",
+                serde_json::Value::from(stream.as_str()),
+            ))?;
+        }
+        console.out.flush()?;
         Ok(())
     }
 

@@ -13,7 +13,7 @@ use std::task::Poll;
 
 use factum::{
     Append, Capabilities, Error, EventStore, EventStoreExt, ExpectedVersion, GlobalPosition, NewEvent, Receipt, StreamAppend, StreamId,
-    StreamVersion,
+    StreamReceipt, StreamVersion,
 };
 use foldhash::fast::RandomState;
 use futures::FutureExt;
@@ -72,6 +72,19 @@ pub(crate) struct Sequence<'s> {
     pub(crate) duplicates: u64,
     /// What the store refused.
     pub(crate) refused: Vec<Refusal>,
+    /// Where what was pushed stands, if anyone asks.
+    pub(crate) receipts: Option<Vec<Standing>>,
+}
+
+/// Where some events that came one after another stand, durably.
+#[derive(Debug)]
+pub(crate) struct Standing {
+    /// Where the first and the last come from.
+    pub(crate) origins: [u64; 2],
+    /// What the store said of them.
+    pub(crate) receipt: StreamReceipt,
+    /// Whether they had been recorded before.
+    pub(crate) duplicate: bool,
 }
 
 /// What one append, and all that is under way, may hold.
@@ -136,6 +149,7 @@ impl<'s> Sequence<'s> {
             recorded: 0,
             duplicates: 0,
             refused: Vec::new(),
+            receipts: None,
         })
     }
 
@@ -241,19 +255,29 @@ impl<'s> Sequence<'s> {
         self.events_under_way -= batch.origins.len();
         match outcome.await {
             Ok(receipt) => {
-                self.count(batch.origins.len(), &receipt);
+                self.count(&batch.origins, receipt);
                 Ok(())
             }
             Err(error) => self.sort_out(batch, error).await,
         }
     }
 
-    fn count(&mut self, events: usize, receipt: &Receipt) {
-        if receipt.duplicate {
-            self.duplicates += events as u64;
+    /// Notes what became of the events that come from there.
+    fn count(&mut self, origins: &[u64], receipt: Receipt) {
+        let duplicate = receipt.duplicate;
+        if duplicate {
+            self.duplicates += origins.len() as u64;
         } else {
-            self.recorded += events as u64;
+            self.recorded += origins.len() as u64;
             self.appends_at_once = (self.appends_at_once * 2).min(self.limits.appends_at_once);
+        }
+        let Some(receipts) = &mut self.receipts else { return };
+        let mut rest = origins;
+        for receipt in receipt.streams {
+            let events = receipt.last_version.get() - receipt.first_version.get() + 1;
+            let (part, others) = rest.split_at(usize::try_from(events).expect("they were in memory"));
+            rest = others;
+            receipts.push(Standing { origins: [part[0], part[part.len() - 1]], receipt, duplicate });
         }
     }
 
@@ -262,7 +286,7 @@ impl<'s> Sequence<'s> {
         let mut refused = vec![(batch, error)];
         while let Some(UnderWay { batch, outcome }) = self.under_way.pop_front() {
             match outcome.await {
-                Ok(receipt) => self.count(batch.origins.len(), &receipt),
+                Ok(receipt) => self.count(&batch.origins, receipt),
                 Err(error) => refused.push((batch, error)),
             }
         }
@@ -292,15 +316,14 @@ impl<'s> Sequence<'s> {
         let mut pieces = Vec::from([whole]);
         while let Some(piece) = pieces.pop() {
             match self.store.append(append_of(&proposals[piece.clone()])).await {
-                Ok(receipt) if receipt.duplicate => {
-                    self.count(piece.len(), &receipt);
-                    self.begin_again();
-                }
                 Ok(receipt) => {
-                    self.count(piece.len(), &receipt);
-                    for part in receipt.streams {
-                        self.know(part.stream, part.last_version);
+                    if receipt.duplicate {
+                        self.begin_again();
+                    } else {
+                        receipt.streams.iter().for_each(|part| self.know(part.stream.clone(), part.last_version));
                     }
+                    let origins: Vec<_> = proposals[piece].iter().map(|proposal| proposal.origin).collect();
+                    self.count(&origins, receipt);
                 }
                 Err(error) if !is_refusal(&error) => return Err(error),
                 Err(_) if piece.len() > 1 => {

@@ -6,6 +6,7 @@ mod copy;
 mod demo;
 mod folder;
 mod import;
+mod killed;
 mod log;
 #[cfg(feature = "redis")]
 mod redis;
