@@ -275,6 +275,7 @@ impl EventStore for Postgres {
             durability: self.database.durability,
             multi_stream_append: Support::Yes,
             records_in_append: Support::Yes,
+            appends_in_order: Support::No("several batches are under way at once"),
             conditions: Support::Yes,
             idempotency: Idempotency::Forever,
             contiguous_positions: Support::No("positions are made of transaction ids, so that appends don't wait for each other"),
