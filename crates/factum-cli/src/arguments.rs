@@ -41,6 +41,7 @@ pub(crate) enum Command {
     Replay(commands::replay::Replay),
     Truncate(commands::truncate::Truncate),
     Verify(commands::verify::Verify),
+    Compact(commands::compact::Compact),
     Stats(commands::stats::Stats),
     Copy(commands::copy::Copy),
     Demo(commands::demo::Demo),

@@ -3,11 +3,13 @@
 use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::ahead::Ahead;
+use crate::compaction::{Compacted, Compactor};
 use crate::disk::{Disk, Lock};
 use crate::error::{Error, Result};
 use crate::keeper;
@@ -16,7 +18,7 @@ use crate::live::Live;
 use crate::open::{self, Mode};
 use crate::read::Snapshot;
 use crate::shared::{Indexer, Options, Shared};
-use crate::writer::{Failure, Proposal, Writer};
+use crate::writer::{Decision, Failure, Pending, Proposal, Writer};
 
 /// How long the writer looks for more before it sleeps: waking it takes longer than that.
 const SPIN: Duration = Duration::from_micros(30);
@@ -32,6 +34,7 @@ const RETRY: Duration = Duration::from_millis(500);
 pub struct Engine {
     shared: Arc<Shared>,
     queue: Arc<Queue>,
+    compactor: Arc<Compactor>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     _lock: Lock,
 }
@@ -103,10 +106,12 @@ impl Engine {
         let writer = Writer::new(Arc::clone(&shared), live, opened.time);
         let (queue, chores) = (Arc::<Queue>::default(), Arc::<Chores>::default());
         let ahead = Arc::clone(writer.ahead());
+        let compactor = Arc::new(Compactor::new(Arc::clone(&shared)));
         let threads = vec![
             spawn("factum-writer", {
-                let (queue, chores, shared) = (Arc::clone(&queue), Arc::clone(&chores), Arc::clone(&shared));
-                move || write(writer, &queue, &chores, &shared, on_durable)
+                let (queue, chores, compactor) = (Arc::clone(&queue), Arc::clone(&chores), Arc::clone(&compactor));
+                let shared = Arc::clone(&shared);
+                move || write(writer, &queue, &chores, &compactor, &shared, on_durable)
             }),
             spawn("factum-filler", move || {
                 while ahead.wait() {
@@ -121,8 +126,12 @@ impl Engine {
                 let (chores, shared) = (Arc::clone(&chores), Arc::clone(&shared));
                 move || keep(&chores, || keeper::merge(&shared))
             }),
+            spawn("factum-compact", {
+                let compactor = Arc::clone(&compactor);
+                move || compactor.run()
+            }),
         ];
-        Ok(Self { shared, queue, threads: Mutex::new(threads), _lock: lock })
+        Ok(Self { shared, queue, compactor, threads: Mutex::new(threads), _lock: lock })
     }
 
     /// Hands a proposal to the writer. It is settled from the writer's thread, or at once if the log is closed.
@@ -150,11 +159,27 @@ impl Engine {
         &self.shared.keys
     }
 
+    /// Compacts every segment of which more is dead than so much, in percent, now: also the one being written, which ends with that.
+    /// Others can read and append meanwhile. `progress` is told how many bytes were looked at, and how many there are.
+    ///
+    /// # Errors
+    /// [`Error::Full`] if there is no room for the smaller files beside the larger ones, [`Error::Corrupt`] if something is damaged, and
+    /// what the disk says. What was compacted until then stays so.
+    pub fn compact(&self, dead_percent_max: u8, progress: &mut dyn FnMut(u64, u64)) -> Result<Compacted> {
+        if self.compactor.is_worth_sealing(dead_percent_max)? {
+            let (sealed, answer) = sync_channel(1);
+            self.propose(Box::new(Sealing { sealed }));
+            answer.recv().unwrap_or(Err(Error::Closed))?;
+        }
+        self.compactor.compact(dead_percent_max, progress)
+    }
+
     /// Settles what is waiting, writes the index out, and ends the threads. Opening is quick then.
     pub fn close(&self) {
         self.queue.state.lock().unwrap_or_else(PoisonError::into_inner).closed = true;
         self.shared.closing.store(true, Ordering::Release);
         self.queue.wake.notify_all();
+        self.compactor.stop();
         let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
         for thread in threads {
             // A thread that panicked has said so already.
@@ -166,6 +191,23 @@ impl Engine {
 impl Drop for Engine {
     fn drop(&mut self) {
         self.close();
+    }
+}
+
+/// Asks the writer to end the segment that it writes.
+struct Sealing {
+    sealed: SyncSender<Result<()>>,
+}
+
+impl Proposal for Sealing {
+    fn decide(&mut self, _log: &Pending<'_>) -> Decision {
+        Decision::Seal
+    }
+
+    fn settle(self: Box<Self>, outcome: Result<(), Failure>) {
+        let outcome = outcome.map_err(|(Failure::NotRecorded(error) | Failure::Unknown(error))| error);
+        // Whoever asked has gone if this fails.
+        let _ = self.sealed.send(outcome);
     }
 }
 
@@ -189,10 +231,10 @@ fn lock(disk: &dyn Disk, directory: &Path) -> Result<Lock> {
 }
 
 /// The writer's thread.
-fn write(mut writer: Writer, queue: &Queue, chores: &Chores, shared: &Shared, on_durable: impl Fn(u64)) {
+fn write(mut writer: Writer, queue: &Queue, chores: &Chores, compactor: &Compactor, shared: &Shared, on_durable: impl Fn(u64)) {
     let mut end = WriterEnd { queue, chores, ahead: Arc::clone(writer.ahead()), taken: VecDeque::new() };
     let proposals = &mut end.taken;
-    let mut told = shared.snapshot().last();
+    let (mut told, mut segment) = (shared.snapshot().last(), shared.snapshot().end.segment());
     loop {
         let closed = queue.take(proposals);
         if let Some(error) = chores.refusal(shared) {
@@ -203,6 +245,10 @@ fn write(mut writer: Writer, queue: &Queue, chores: &Chores, shared: &Shared, on
             if snapshot.last() > told {
                 told = snapshot.last();
                 on_durable(told);
+            }
+            if snapshot.end.segment() > segment {
+                segment = snapshot.end.segment();
+                compactor.call();
             }
             if !snapshot.view.tables.frozen.is_empty() {
                 chores.call(shared);

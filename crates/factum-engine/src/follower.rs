@@ -9,7 +9,7 @@ use crate::key::KeyMaker;
 use crate::live::{self, Mark};
 use crate::open::{self, Mode, Replay, follow};
 use crate::read::Snapshot;
-use crate::segment::{FIRST_FRAME, Location, Segment, segment_path};
+use crate::segment::{Segment, segment_path};
 use crate::shared::{Indexer, Options, Shared};
 
 /// A log opened to read, beside a process that writes it or without one. It changes nothing on disk.
@@ -96,24 +96,28 @@ impl State {
 
 /// Takes in what has become durable since the last time.
 fn catch_up(disk: &Arc<dyn Disk>, shared: &Shared, mark: Mark) -> Result<()> {
-    let mut end = shared.snapshot().end;
-    if mark.end <= end {
+    if mark.end <= shared.snapshot().end {
         return Ok(());
     }
     let mut replay = Replay::go_on(shared);
+    let mut from = shared.snapshot().end.offset();
     loop {
         let view = shared.view();
         let active = view.segments.last().expect("a log has a segment");
         if active.header.number == mark.end.segment() {
-            replay.take_range(active, end.offset(), mark.end.offset())?;
+            replay.take_range(active, from, mark.end.offset())?;
             break;
         }
         let path = segment_path(&shared.paths.log, active.header.number + 1);
         let next = Segment::open(disk, &path, Access::Read, shared.segment_capacity())?;
+        if next.compaction.is_some_and(|compaction| compaction.decided_at > mark.end) {
+            // It lacks what was superseded since: what was asked for would not be found.
+            return Err(Error::corrupt(&path, None, "the segment was compacted after the log was looked at"));
+        }
         follow(active, &next)?;
         let complete = active.end();
-        replay.take_range(active, end.offset(), complete)?;
-        end = Location::new(next.header.number, FIRST_FRAME);
+        replay.take_range(active, from, complete)?;
+        from = next.first_frame();
         shared.change_view(|view| view.segments.push(Arc::new(next)));
     }
     let table = &shared.view().tables.active;

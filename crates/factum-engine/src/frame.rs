@@ -42,7 +42,7 @@ pub(crate) struct DraftEntry {
 }
 
 /// Under which keys an entry is to be found.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Terms {
     /// The sequence it belongs to; the engine numbers a sequence's entries from 1.
     pub sequence: Key,
@@ -123,33 +123,51 @@ impl Draft {
         out.extend_from_slice(&self.bodies);
         out.resize(start + bytes, 0);
         let frame = &mut out[start..];
-        let mut body_at = 0;
-        for (slot, (index, end)) in slots_of(&self.entries, &self.records).enumerate() {
-            let body = &mut frame[bodies_at + body_at..bodies_at + end];
-            if let Some(index) = index {
-                body[..NUMBER_BYTES].copy_from_slice(&numbers[index].to_le_bytes());
-            }
-            let checksum = body_checksum(place.seed, place.position, place.time, body_place(slot, self.entries.len()), body);
-            let at = HEADER_BYTES + slot * SLOT_BYTES;
-            frame[at..at + 4].copy_from_slice(&narrow(bodies_at + end).to_le_bytes());
-            frame[at + 4..at + 8].copy_from_slice(&checksum.to_le_bytes());
-            body_at = end;
+        let mut body_at = bodies_at;
+        for (entry, number) in self.entries.iter().zip(numbers) {
+            frame[body_at..body_at + NUMBER_BYTES].copy_from_slice(&number.to_le_bytes());
+            body_at = bodies_at + entry.end;
         }
-        frame[0..4].copy_from_slice(&narrow(bytes).to_le_bytes());
-        frame[8..16].copy_from_slice(&place.position.to_le_bytes());
-        frame[16..24].copy_from_slice(&place.time.to_le_bytes());
-        frame[24..28].copy_from_slice(&place.behind.to_le_bytes());
-        frame[28..30].copy_from_slice(&u16::try_from(self.entries.len()).expect("an append has few entries").to_le_bytes());
-        frame[30..32].copy_from_slice(&u16::try_from(self.records.len()).expect("an append has few records").to_le_bytes());
-        let checksum = head_checksum(place.seed, &frame[..bodies_at]);
-        frame[4..8].copy_from_slice(&checksum.to_le_bytes());
+        let ends = self.entries.iter().map(|entry| entry.end).chain(self.records.iter().map(|record| record.end));
+        write_head(place, (self.entries.len(), self.records.len()), ends, frame);
     }
 }
 
-/// For each slot of the table, which entry it is of (`None`: of a record), and where its body ends.
-fn slots_of<'a>(entries: &'a [DraftEntry], records: &'a [DraftRecord]) -> impl Iterator<Item = (Option<usize>, usize)> + 'a {
-    let entries = entries.iter().enumerate().map(|(index, entry)| (Some(index), entry.end));
-    entries.chain(records.iter().map(|record| (None, record.end)))
+/// Appends a frame of bodies that were in one before: those of entries, numbers included, and then those of records.
+pub(crate) fn write_bodies(place: &Place, entries: &[impl AsRef<[u8]>], records: &[&[u8]], out: &mut Vec<u8>) {
+    let start = out.len();
+    out.resize(start + HEADER_BYTES + (entries.len() + records.len()) * SLOT_BYTES, 0);
+    let bodies_at = out.len();
+    let mut ends = Vec::with_capacity(entries.len() + records.len());
+    for body in entries.iter().map(AsRef::as_ref).chain(records.iter().copied()) {
+        out.extend_from_slice(body);
+        ends.push(out.len() - bodies_at);
+    }
+    out.resize(start + (out.len() - start).next_multiple_of(ALIGNMENT), 0);
+    write_head(place, (entries.len(), records.len()), ends.into_iter(), &mut out[start..]);
+}
+
+/// Writes a frame's header and table before its bodies, which end where `ends` says, counted from the first.
+fn write_head(place: &Place, (entries, records): (usize, usize), ends: impl Iterator<Item = usize>, frame: &mut [u8]) {
+    let bodies_at = HEADER_BYTES + (entries + records) * SLOT_BYTES;
+    let mut body_at = bodies_at;
+    for (slot, end) in ends.enumerate() {
+        let end = bodies_at + end;
+        let checksum = body_checksum(place.seed, place.position, place.time, body_place(slot, entries), &frame[body_at..end]);
+        let at = HEADER_BYTES + slot * SLOT_BYTES;
+        frame[at..at + 4].copy_from_slice(&narrow(end).to_le_bytes());
+        frame[at + 4..at + 8].copy_from_slice(&checksum.to_le_bytes());
+        body_at = end;
+    }
+    let bytes = narrow(frame.len());
+    frame[0..4].copy_from_slice(&bytes.to_le_bytes());
+    frame[8..16].copy_from_slice(&place.position.to_le_bytes());
+    frame[16..24].copy_from_slice(&place.time.to_le_bytes());
+    frame[24..28].copy_from_slice(&place.behind.to_le_bytes());
+    frame[28..30].copy_from_slice(&u16::try_from(entries).expect("an append has few entries").to_le_bytes());
+    frame[30..32].copy_from_slice(&u16::try_from(records).expect("an append has few records").to_le_bytes());
+    let checksum = head_checksum(place.seed, &frame[..bodies_at]);
+    frame[4..8].copy_from_slice(&checksum.to_le_bytes());
 }
 
 /// What a frame says of itself besides its bodies.
@@ -160,7 +178,8 @@ pub(crate) struct Place {
     pub(crate) position: u64,
     /// When it was recorded, in microseconds since 1970.
     pub(crate) time: u64,
-    /// How many bytes before it the batch begins that it was written in.
+    /// How many bytes before it the batch begins that it was written in. In a compacted segment: where it began in the segment as it was
+    /// written.
     pub(crate) behind: u32,
 }
 
@@ -319,7 +338,8 @@ impl<'a> Frame<'a> {
         Ok(RecordEntry { name, version, value: (flags & REMOVED == 0).then_some(value) })
     }
 
-    fn body(&self, slot: usize) -> Result<&[u8], &'static str> {
+    /// A body as it stands there, by its slot: the entries' first, then the records'.
+    pub(crate) fn body(&self, slot: usize) -> Result<&[u8], &'static str> {
         let at = HEADER_BYTES + slot * SLOT_BYTES;
         let start = if slot == 0 { self.header.bodies_at() } else { u32_at(&self.bytes, at - SLOT_BYTES).unwrap_or(0) as usize };
         let end = u32_at(&self.bytes, at).unwrap_or(0) as usize;

@@ -1,6 +1,6 @@
 //! Keeping: what is done in the background so that opening, searching and memory stay small. None of it moves an event.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use crate::error::Result;
 use crate::index::merge;
@@ -24,6 +24,7 @@ pub(crate) fn flush(shared: &Shared) -> Result<bool> {
 
 /// Writes the anchors of the segment that is being written as far as they are needed no more, so that opening begins there.
 fn note_anchors(shared: &Shared, to: Location, covered: Covered) -> Result<()> {
+    let _sealing = shared.sealing.lock().unwrap_or_else(PoisonError::into_inner);
     let view = shared.view();
     match view.segments.last() {
         Some(active) if active.header.number == to.segment() => active.anchors.write_sidecar(active, covered),
@@ -33,6 +34,7 @@ fn note_anchors(shared: &Shared, to: Location, covered: Covered) -> Result<()> {
 
 /// Writes the anchors of one complete segment to its sidecar, if one is missing; false if there is none.
 pub(crate) fn seal(shared: &Shared) -> Result<bool> {
+    let _sealing = shared.sealing.lock().unwrap_or_else(PoisonError::into_inner);
     let view = shared.view();
     let complete = view.segments.windows(2).find(|pair| !pair[0].anchors.is_sealed());
     let Some([segment, next]) = complete else { return Ok(false) };

@@ -10,6 +10,7 @@
 )]
 
 mod ahead;
+mod compaction;
 pub mod disk;
 mod engine;
 mod error;
@@ -32,6 +33,7 @@ mod verify;
 mod walk;
 mod writer;
 
+pub use compaction::{Compacted, dead_bytes};
 pub use engine::Engine;
 pub use error::{Error, Result};
 pub use follower::Follower;

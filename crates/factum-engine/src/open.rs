@@ -91,6 +91,7 @@ pub(crate) fn open(
         options,
         indexer,
         published: std::sync::RwLock::new(published),
+        sealing: std::sync::Mutex::default(),
         closing: std::sync::atomic::AtomicBool::new(false),
     });
     let mark = mark.filter(|mark| mark.store == store);
@@ -142,6 +143,23 @@ pub(crate) fn create_durably(disk: &dyn Disk, directory: &Path) -> Result<()> {
 
 /// Opens all segments. They must be whole in number and fit together; how the last one ends is seen later.
 pub(crate) fn open_segments(disk: &Arc<dyn Disk>, paths: &Paths, mode: Mode, capacity: u64) -> Result<Vec<Arc<Segment>>> {
+    for _ in 0..TRIES {
+        let segments = find_segments(disk, paths, mode, capacity)?;
+        let last = segments.last().map_or(0, |last| last.header.number);
+        let Some(ahead) = segments.iter().find(|segment| segment.decided_at().segment() > last) else { return Ok(segments) };
+        if mode == Mode::Write {
+            return Err(Error::corrupt(
+                &ahead.path,
+                None,
+                "the segment was compacted when the log was longer; its last segments are missing",
+            ));
+        }
+        // A writer went on, and compacted a segment just as we looked at them: look again.
+    }
+    Err(Error::corrupt(&paths.log, None, "a segment was compacted when the log was longer; its last segments are missing"))
+}
+
+fn find_segments(disk: &Arc<dyn Disk>, paths: &Paths, mode: Mode, capacity: u64) -> Result<Vec<Arc<Segment>>> {
     let files = match disk.list(&paths.log) {
         Ok(files) => files,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
@@ -184,6 +202,14 @@ pub(crate) fn follow(previous: &Segment, next: &Segment) -> Result<()> {
     }
     if next.header.first_position < previous.header.first_position {
         return Err(Error::corrupt(&next.path, 0, "the segment does not follow the one before it"));
+    }
+    if let Some(compaction) = previous.compaction {
+        let fits = compaction.written_end == next.header.previous_end;
+        return if fits {
+            Ok(())
+        } else {
+            Err(Error::corrupt(&previous.path, 0, "the segment ends elsewhere than the one behind it says"))
+        };
     }
     let bytes = previous.file.size().map_err(previous.io("can't read"))?;
     if bytes < next.header.previous_end {
@@ -299,12 +325,13 @@ impl<'s> Replay<'s> {
         };
         let last = view.segments.len() - 1;
         for segment in &view.segments[first..last] {
-            let offset = if segment.header.number == from.segment() { from.offset() } else { FIRST_FRAME };
-            self.expected = Some(view.tables.active.last() + 1).filter(|_| segment.header.number == from.segment());
-            self.expected.get_or_insert(segment.header.first_position);
-            if offset > segment.end() {
+            let is_first = segment.header.number == from.segment();
+            if is_first && from.offset() > segment.written_end() {
                 return Err(damaged(&segment.path, segment.end())("the index covers more than there is"));
             }
+            let offset = if is_first { segment.offset_of(from.offset())? } else { segment.first_frame() };
+            self.expected = Some(view.tables.active.last() + 1).filter(|_| is_first);
+            self.expected.get_or_insert(segment.header.first_position);
             let mut scan = Scan::new(segment, offset);
             while let Some((offset, frame)) = scan.next_whole(segment.end())? {
                 self.take(segment, offset, &frame)?;
@@ -349,6 +376,9 @@ impl<'s> Replay<'s> {
             None if self.beside_writer => indexed_to,
             Some(_) | None => u64::MAX,
         };
+        // What was compacted proves that the log was durable up to where that was decided, as the mark does.
+        let decided_at = self.shared.view().segments.iter().map(|segment| segment.decided_at()).max().unwrap_or_default();
+        let limit = if decided_at.segment() == active.header.number { limit.max(decided_at.offset()) } else { limit };
         let mut scan = Scan::new(active, begin.0);
         let problem = loop {
             if scan.offset() >= limit {
@@ -382,6 +412,10 @@ impl<'s> Replay<'s> {
             let what = format!("{problem}, but the log was durable up to position {}; acknowledged entries are missing", mark.last);
             return Err(Error::corrupt(&active.path, end, what));
         }
+        if decided_at > Location::new(active.header.number, end) {
+            let what = format!("{problem}, but a segment was compacted when the log was longer; acknowledged entries are missing");
+            return Err(Error::corrupt(&active.path, end, what));
+        }
         let tail = scan.tail(problem)?;
         active.set_end(end);
         if self.mode == Mode::Write
@@ -412,7 +446,8 @@ impl<'s> Replay<'s> {
         self.check_order(segment, offset, frame)?;
         let view = self.shared.view();
         let table = &view.tables.active;
-        let place = Location::new(segment.header.number, offset);
+        let written = segment.place_of(offset, &frame.header);
+        let place = Location::new(segment.header.number, written);
         let mut adding = Adding::new(table, &view.tables);
         for index in 0..frame.header.entries {
             let entry = frame.entry(index).map_err(damaged(&segment.path, offset))?;
@@ -431,7 +466,8 @@ impl<'s> Replay<'s> {
             let key = key.ok_or_else(|| damaged(&segment.path, offset)("a record makes no sense"))?;
             table.add_record(key, place);
         }
-        let to = Location::new(segment.header.number, offset + frame.header.bytes as u64);
+        // Frames get no longer, so this is no further than where it ended when it was written.
+        let to = Location::new(segment.header.number, written + frame.header.bytes as u64);
         table.extend(to, frame.header.next_position() - 1, self.time);
         if table.bytes() > self.shared.options.memtable_bytes_max {
             self.write_out(to)?;

@@ -179,10 +179,11 @@ impl Snapshot {
             return Ok(());
         }
         let place = locate(&self.view, after + 1, None)?;
-        let mut offset = place.offset;
+        let mut offset = Some(place.offset);
         for segment in &self.view.segments[place.segment..] {
             let mapped = segment.mapped();
-            let mut walk = Walk::new(segment, mapped.as_deref(), offset);
+            let begin = offset.take().unwrap_or_else(|| segment.first_frame());
+            let mut walk = Walk::new(segment, mapped.as_deref(), begin);
             while let Some((at, frame)) = walk.next_frame()? {
                 if frame.header.position > up_to {
                     return Ok(());
@@ -195,7 +196,6 @@ impl Snapshot {
                     }
                 }
             }
-            offset = crate::segment::FIRST_FRAME;
         }
         Ok(())
     }
@@ -306,9 +306,9 @@ pub(crate) fn record_at<'v>(view: &'v View, place: Location, name: &[u8]) -> Res
         let file = view.segments.first().map(|segment| segment.path.clone()).unwrap_or_default();
         return Err(Error::corrupt(&file, None, format!("the index refers to segment {}, which is not there", place.segment())));
     };
-    let frame = segment.frame_at(place.offset())?;
+    let (offset, frame) = segment.frame_written_at(place.offset())?;
     for index in (0..frame.header.records).rev() {
-        let record = frame.record(index).map_err(damaged(&segment.path, place.offset()))?;
+        let record = frame.record(index).map_err(damaged(&segment.path, offset))?;
         if record.name == name {
             return Ok(Some(RecordFrame { frame, index }));
         }

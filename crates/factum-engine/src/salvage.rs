@@ -12,7 +12,6 @@ use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::frame::{Draft, Frame};
 use crate::key::{Key, KeyMaker};
-use crate::segment::FIRST_FRAME;
 use crate::shared::{Indexer, Options};
 use crate::verify::{Problem, Progress};
 use crate::walk::Walk;
@@ -85,9 +84,9 @@ pub fn salvage(disk: &Arc<dyn Disk>, from: &Path, to: &Path, indexer: &Arc<dyn I
 fn lost_bytes(walk: &Walk, kept: u64) -> u64 {
     let mut bytes = 0;
     for (index, segment) in walk.segments.iter().enumerate() {
-        let known = walk.segments.get(index + 1).map(|next| next.header.previous_end).filter(|end| *end > 0);
-        let marked = walk.mark.filter(|mark| mark.end.segment() == segment.header.number).map(|mark| mark.end.offset());
-        bytes += known.or(marked).unwrap_or(FIRST_FRAME).saturating_sub(FIRST_FRAME);
+        let known = walk.known_end(segment, walk.segments.get(index + 1).map(|next| &**next));
+        let first = segment.first_frame();
+        bytes += known.or_else(|| walk.marked_end(segment)).unwrap_or(first).saturating_sub(first);
     }
     bytes.saturating_sub(kept)
 }

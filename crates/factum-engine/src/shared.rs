@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, Mutex, RwLock};
 
 use crate::disk::Disk;
 use crate::frame::Terms;
@@ -19,11 +19,13 @@ pub struct Options {
     pub memtable_bytes_max: usize,
     /// Whether the log's file is filled with zeros ahead of the writer: syncing is quicker then, and twice as much is written.
     pub fill_ahead: bool,
+    /// A complete segment is compacted in the background when more of its bytes are dead than this, in percent; never at 100.
+    pub dead_percent_max: u8,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { segment_bytes_max: 256 << 20, memtable_bytes_max: 32 << 20, fill_ahead: true }
+        Self { segment_bytes_max: 256 << 20, memtable_bytes_max: 32 << 20, fill_ahead: true, dead_percent_max: 50 }
     }
 }
 
@@ -35,10 +37,23 @@ pub trait Indexer: Send + Sync {
     /// The key of the record of this name; `None` if the name makes no sense.
     fn record_key(&self, keys: &KeyMaker, name: &[u8]) -> Option<Key>;
 
-    /// The sequence that a record hides the beginning of, and the first number that it does not hide; `None` for other records. Salvaging
-    /// leaves out a record that would hide something else than it did, because entries are numbered anew behind a loss.
+    /// The sequence that a record hides the beginning of, and the first number that it does not hide; `None` for other records. It never
+    /// hides less later. Salvaging leaves out a record that would hide something else than it did, because entries are numbered anew
+    /// behind a loss.
     fn hides(&self, keys: &KeyMaker, name: &[u8], value: &[u8]) -> Option<(Key, u64)> {
         let _ = (keys, name, value);
+        None
+    }
+
+    /// The key and the name of the record that would hide an entry with this payload.
+    fn hidden_by(&self, keys: &KeyMaker, payload: &[u8]) -> Option<(Key, Vec<u8>)> {
+        let _ = (keys, payload);
+        None
+    }
+
+    /// What is kept of a hidden entry's payload when its segment is compacted: a payload that has the same keys. `None` if all is.
+    fn husk(&self, payload: &[u8]) -> Option<Vec<u8>> {
+        let _ = payload;
         None
     }
 }
@@ -80,6 +95,8 @@ pub(crate) struct Shared {
     pub(crate) options: Options,
     pub(crate) indexer: Arc<dyn Indexer>,
     pub(crate) published: RwLock<Published>,
+    /// Held by whoever writes anchors, so that no two write those of one segment.
+    pub(crate) sealing: Mutex<()>,
     /// Set when the log is being closed: long work that can be done another time ends early.
     pub(crate) closing: AtomicBool,
 }

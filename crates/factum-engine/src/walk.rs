@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::frame::Frame;
 use crate::live;
 use crate::open::{Mode, open_segments};
-use crate::segment::{FIRST_FRAME, Scan, Segment, Step, segment_path};
+use crate::segment::{FIRST_FRAME, Location, Scan, Segment, Step, segment_path};
 use crate::shared::Paths;
 use crate::verify::Problem;
 
@@ -55,6 +55,19 @@ impl Walk {
         Ok(Self { segments, problems, total, mark, beside_writer, _locked_out: locked_out })
     }
 
+    /// Where a complete segment's frames end.
+    pub(crate) fn known_end(&self, segment: &Segment, next: Option<&Segment>) -> Option<u64> {
+        let compacted = segment.compaction.map(|compaction| compaction.end);
+        compacted.or(next.map(|next| next.header.previous_end).filter(|end| *end > 0))
+    }
+
+    /// Up to where a segment was durable, as far as the live mark and compacted segments know.
+    pub(crate) fn marked_end(&self, segment: &Segment) -> Option<u64> {
+        let decided = self.segments.iter().filter_map(|segment| segment.compaction.map(|compaction| compaction.decided_at));
+        let ends = self.mark.map(|mark| mark.end).into_iter().chain(decided);
+        ends.filter(|end| end.segment() == segment.header.number).map(Location::offset).max()
+    }
+
     /// Visits every whole frame in order, and returns what stands between them.
     pub(crate) fn run(
         &self,
@@ -64,9 +77,8 @@ impl Walk {
         let mut problems = Vec::new();
         for (index, segment) in self.segments.iter().enumerate() {
             let next = self.segments.get(index + 1).filter(|next| next.header.number == segment.header.number + 1);
-            let mark = self.mark.filter(|mark| mark.end.segment() == segment.header.number);
-            let known_end = next.map(|next| next.header.previous_end).filter(|end| *end > 0);
-            let durable_end = known_end.or(mark.map(|mark| mark.end.offset()));
+            let known_end = self.known_end(segment, next.map(|next| &**next));
+            let durable_end = known_end.or(self.marked_end(segment));
             let limit =
                 if self.beside_writer && next.is_none() { durable_end.unwrap_or(FIRST_FRAME) } else { known_end.unwrap_or(u64::MAX) };
             self.run_segment(segment, limit, durable_end, &mut visit, notes, &mut problems)?;
@@ -84,7 +96,7 @@ impl Walk {
         problems: &mut Vec<Problem>,
     ) -> Result<()> {
         let mut problem = |offset: u64, what: String| problems.push(Problem { file: segment.path.clone(), offset: Some(offset), what });
-        let mut scan = Scan::new(segment, FIRST_FRAME);
+        let mut scan = Scan::new(segment, segment.first_frame());
         while scan.offset() < limit {
             let offset = scan.offset();
             let what = match scan.step() {

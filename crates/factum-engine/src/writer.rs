@@ -36,6 +36,8 @@ pub enum Decision {
     Record(Draft),
     /// Record nothing: it was refused, or had been recorded before.
     Nothing,
+    /// Record nothing, and begin a new segment, so that the one there is can be compacted.
+    Seal,
 }
 
 /// Why a proposal failed.
@@ -126,7 +128,11 @@ impl Writer {
     fn take_in(&mut self, proposal: &mut dyn Proposal) -> Result<()> {
         self.check_usable()?;
         let view = self.shared.view();
-        let Decision::Record(draft) = proposal.decide(&Pending { writer: self, view: &view }) else { return Ok(()) };
+        let draft = match proposal.decide(&Pending { writer: self, view: &view }) {
+            Decision::Record(draft) => draft,
+            Decision::Nothing => return Ok(()),
+            Decision::Seal => return self.seal(),
+        };
         if draft.is_empty() {
             return Ok(());
         }
@@ -266,6 +272,12 @@ impl Writer {
             self.active.file.truncate(self.end).map_err(self.active.io("can't shorten"))?;
             self.active.file.sync().map_err(self.active.io("can't sync"))
         })
+    }
+
+    /// Ends the active segment, unless nothing is in it.
+    fn seal(&mut self) -> Result<()> {
+        self.finish_batch()?;
+        if self.rolling || self.end > crate::segment::FIRST_FRAME { self.roll() } else { Ok(()) }
     }
 
     /// Ends the active segment and begins the next one.

@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use factum_engine::disk::{Disk, RealDisk};
-use factum_engine::{Error, Indexer, Options, Report, Salvaged, Snapshot, Take, salvage, verify};
+use factum_engine::{Engine, Error, Indexer, Options, Report, Salvaged, Snapshot, Take, salvage, verify};
 use support::{ALL_STREAMS, RECORD, STREAM, TYPE, Words, append, follow, open};
 use tempfile::TempDir;
 
-const OPTIONS: Options = Options { segment_bytes_max: 64 << 10, memtable_bytes_max: 30 << 10, fill_ahead: false };
+const OPTIONS: Options = Options { segment_bytes_max: 64 << 10, memtable_bytes_max: 30 << 10, fill_ahead: false, dead_percent_max: 50 };
 
 /// What is done to a file.
 #[derive(Clone, Copy, Debug)]
@@ -65,6 +65,18 @@ struct Sample {
 
 impl Sample {
     fn new() -> Self {
+        Self::of(|_| {})
+    }
+
+    /// A store whose complete files were compacted.
+    fn compacted() -> Self {
+        Self::of(|engine| {
+            let compacted = engine.compact(0, &mut |_, _| {}).expect("nothing is damaged");
+            assert!(compacted.compacted > 1, "{compacted:?}");
+        })
+    }
+
+    fn of(last: impl FnOnce(&Engine)) -> Self {
         let directory = folder();
         let mut all = Vec::new();
         {
@@ -77,6 +89,7 @@ impl Sample {
                 append(&engine, &payloads.iter().map(String::as_str).collect::<Vec<_>>(), &records[..index % 3]).expect("it is recorded");
                 all.extend(payloads.into_iter().map(String::into_bytes));
             }
+            last(&engine);
         }
         let mut files = Vec::new();
         for part in ["log", "index", ""] {
@@ -242,14 +255,25 @@ fn damages(bytes: usize, places: &[usize]) -> Vec<Damage> {
 
 /// Each field of a segment's header and of its first frame, and the last frame's end.
 const PLACES_IN_SEGMENT: [usize; 24] =
-    [0, 9, 13, 20, 33, 37, 41, 49, 60, 64, 68, 73, 81, 88, 92, 94, 97, 100, 104, 108, 127, 129, 140, 200];
+    [0, 9, 13, 20, 33, 37, 41, 49, 56, 64, 68, 73, 81, 88, 92, 94, 97, 100, 104, 108, 127, 129, 140, 200];
 
 #[test]
 fn damage_to_the_log_is_reported_with_its_place_and_never_read() {
-    let sample = Sample::new();
+    damage_to_the_log(&Sample::new(), 64);
+}
+
+#[test]
+fn damage_to_a_compacted_log_is_reported_with_its_place_and_never_read() {
+    damage_to_the_log(&Sample::compacted(), 128);
+}
+
+/// Damages a log in many ways, whose complete segments have so many bytes of headers.
+fn damage_to_the_log(sample: &Sample, header_bytes: u64) {
     let segments = sample.files("seg");
     let (first, last) = (&segments[0], &segments[segments.len() - 1]);
     for segment in [first, &segments[segments.len() / 2], last] {
+        // The last one is never compacted.
+        let header_bytes = if segment == last { 64 } else { header_bytes };
         let bytes = sample.bytes(segment);
         for damage in damages(bytes, &PLACES_IN_SEGMENT) {
             let Some(copy) = sample.damaged(segment, damage) else { continue };
@@ -273,7 +297,7 @@ fn damage_to_the_log_is_reported_with_its_place_and_never_read() {
             let (salvaged, entries) = findings.salvaged.expect(&told);
             assert_eq!(salvaged.entries, entries as u64, "{told}");
             if matches!(damage, Damage::Flip { .. }) {
-                let lost = if damage.offset() < 64 { 0 } else { 4 };
+                let lost = if damage.offset() < header_bytes { 0 } else { 4 };
                 assert!(entries + lost >= sample.payloads.len(), "{told}: {entries} of {} were saved", sample.payloads.len());
             }
         }
@@ -282,7 +306,11 @@ fn damage_to_the_log_is_reported_with_its_place_and_never_read() {
 
 #[test]
 fn a_missing_segment_is_noticed() {
-    let sample = Sample::new();
+    missing_segments(&Sample::new());
+    missing_segments(&Sample::compacted());
+}
+
+fn missing_segments(sample: &Sample) {
     for segment in sample.files("seg") {
         let copy = sample.damaged(&segment, Damage::Remove).expect("it makes a difference");
         let findings = sample.examine(copy.path());

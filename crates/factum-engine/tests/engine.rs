@@ -9,7 +9,7 @@ use factum_engine::{Decision, Error, Failure, Indexer, Options, Pending, Proposa
 use support::{ALL_STREAMS, ALL_TYPES, RECORD, STREAM, TYPE, Words, append, follow, open, payloads};
 
 fn small() -> Options {
-    Options { segment_bytes_max: 16 << 10, memtable_bytes_max: 20 << 10, fill_ahead: true }
+    Options { segment_bytes_max: 16 << 10, memtable_bytes_max: 20 << 10, fill_ahead: true, dead_percent_max: 50 }
 }
 
 #[test]

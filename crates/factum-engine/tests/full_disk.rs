@@ -9,7 +9,7 @@ use std::process::Command;
 use factum_engine::{Error, Failure, Options};
 use support::{append, follow, open, payloads};
 
-const OPTIONS: Options = Options { segment_bytes_max: 1 << 20, memtable_bytes_max: 1 << 20, fill_ahead: true };
+const OPTIONS: Options = Options { segment_bytes_max: 1 << 20, memtable_bytes_max: 1 << 20, fill_ahead: true, dead_percent_max: 50 };
 
 /// Runs this test's second half in a process whose files may have so many bytes, and which is not killed for wanting more.
 fn limited(half: &str, bytes: u64) -> Option<(bool, String)> {

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use factum_engine::{Error, Options};
 use support::{STREAM, TYPE, append, follow, open, payloads};
 
-const SMALL: Options = Options { segment_bytes_max: 32 << 10, memtable_bytes_max: 30 << 10, fill_ahead: true };
+const SMALL: Options = Options { segment_bytes_max: 32 << 10, memtable_bytes_max: 30 << 10, fill_ahead: true, dead_percent_max: 50 };
 
 #[test]
 fn many_threads_append_while_others_read() {

@@ -3,10 +3,10 @@
 
 use std::path::{Path, PathBuf};
 
-use factum::backend::embedded::verify;
+use factum::backend::embedded::{compact, verify};
 use factum::{
-    Append, Checkpoints, EventStoreExt, ExpectedVersion, GlobalPosition, NewEvent, Query, ReadLog, RecordedEvent, SharedStore, StreamId,
-    StreamVersion, Tag, Timestamp, Uuid, connect,
+    Append, Checkpoints, EventStoreExt, ExpectedVersion, GlobalPosition, NewEvent, Query, ReadLog, RecordName, RecordVersion, RecordWrite,
+    RecordedEvent, SharedStore, StreamId, StreamVersion, Tag, Timestamp, Uuid, connect,
 };
 use futures::TryStreamExt;
 
@@ -41,7 +41,12 @@ async fn write(store: &SharedStore) -> Outcome {
     store.truncate_before(&order(), StreamVersion::new(2)).await?;
     let checkpoints = Checkpoints::new(store.clone());
     let held = checkpoints.take("fixture").await?;
-    Ok(checkpoints.advance("fixture", held.fence, GlobalPosition::from_number(17)).await?)
+    checkpoints.advance("fixture", held.fence, GlobalPosition::from_number(17)).await?;
+    // Something that is worth compacting.
+    for turn in 0..40 {
+        store.write_record(RecordWrite::set(RecordName::new("again and again")?, format!("{turn:0300}"))).await?;
+    }
+    Ok(())
 }
 
 async fn check(store: &SharedStore) -> Outcome {
@@ -76,12 +81,16 @@ fn copy(from: &Path, to: &Path) -> Outcome {
 #[tokio::test]
 async fn stores_of_every_format_are_read_and_written() -> Outcome {
     if let Some(directory) = std::env::var_os(WRITE_TO) {
-        let store = connect(&format!("file:{}", PathBuf::from(directory).display())).await?;
+        let directory = PathBuf::from(directory);
+        let store = connect(&format!("file:{}", directory.display())).await?;
         write(&store).await?;
-        return Ok(store.close().await?);
+        store.close().await?;
+        drop(store);
+        assert_eq!(compact(&directory, &mut |_| {})?.compacted, 1);
+        return Ok(());
     }
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
-    for format in ["format-1"] {
+    for format in ["format-1", "format-2"] {
         let directory = tempfile::tempdir()?;
         let path = directory.path().join(format);
         copy(&fixtures.join(format), &path)?;
@@ -98,7 +107,16 @@ async fn stores_of_every_format_are_read_and_written() -> Outcome {
         assert!(again.duplicate, "{format}: an id is found");
         let receipt = store.append_to(&order(), ExpectedVersion::exact(3), vec![NewEvent::json("OrderClosed", &())?]).await?;
         assert_eq!(receipt.last_position(), GlobalPosition::from_number(404));
+        if let Some(record) = store.record(&RecordName::new("again and again")?).await? {
+            assert_eq!((record.version, record.value.len()), (RecordVersion::new(40), 300));
+        }
         store.close().await?;
+        drop(store);
+        assert_eq!(verify(&path, &mut |_| {})?.problems, [], "{format}");
+        // What an earlier version wrote can be compacted, and is the same then.
+        compact(&path, &mut |_| {})?;
+        let store = connect(&format!("file:{}?read_only=true", path.display())).await?;
+        assert_eq!(store.load(&order()).await?.len(), 3);
         assert_eq!(verify(&path, &mut |_| {})?.problems, [], "{format}");
     }
     Ok(())

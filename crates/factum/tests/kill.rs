@@ -1,13 +1,14 @@
-//! A process that appends from many tasks at once is killed with SIGKILL at random moments, again and again, on one store. What it had
-//! acknowledged, and told this process through a pipe, must be there each time, and nothing may be there by halves.
+//! A process that appends from many tasks at once, and compacts its log meanwhile, is killed with SIGKILL at random moments, again and
+//! again, on one store. What it had acknowledged, and told this process through a pipe, must be there each time, and nothing by halves.
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use factum::backend::embedded::verify;
+use factum::backend::embedded::{Embedded, EmbeddedOptions, verify};
 use factum::{
     Append, Error, EventStoreExt, ExpectedVersion, NewEvent, ReadLog, RecordName, RecordWrite, RecordedEvent, SharedStore, StreamId,
     connect,
@@ -37,7 +38,9 @@ type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 /// The child: appends until it is killed, and says what was acknowledged, a line each: the kind, the stream, and the version.
 async fn load(directory: &Path) -> Outcome<()> {
-    let store = connect(&format!("file:{}", directory.display())).await?;
+    // The files are small, so that some are compacted at any time.
+    let options = EmbeddedOptions { segment_bytes_max: 1 << 16, dead_percent_max: 10, ..EmbeddedOptions::default() };
+    let store: SharedStore = Arc::new(Embedded::open(directory, options)?);
     let mut writers = tokio::task::JoinSet::new();
     for writer in 0..WRITERS {
         let store = store.clone();
@@ -69,7 +72,7 @@ async fn append_for_ever(store: &SharedStore, writer: u64) -> Outcome<()> {
             }
             _ => {
                 let value = version.to_string();
-                let written = store.write_record(RecordWrite::set(record.clone(), value.clone())).await?;
+                let written = store.write_record(RecordWrite::set(record.clone(), padded(&value))).await?;
                 say(&format!("record {record} {written} {value}"))?;
                 continue;
             }
@@ -82,6 +85,11 @@ async fn append_for_ever(store: &SharedStore, writer: u64) -> Outcome<()> {
         }
     }
     Ok(())
+}
+
+/// A record's value, long enough that much of the log is dead when it is overwritten.
+fn padded(value: &str) -> String {
+    format!("{value:1500}")
 }
 
 /// An event whose content says where it belongs.
@@ -124,8 +132,15 @@ async fn survive() -> Outcome<()> {
         }
     }
     let (streams, records) = (acknowledged.streams.len(), acknowledged.records.len());
-    println!("{lines} acknowledgements in {ROUNDS} rounds, of {streams} streams and {records} records");
+    let compacted = compacted_segments(directory.path())?;
+    println!("{lines} acknowledgements in {ROUNDS} rounds, of {streams} streams and {records} records; {compacted} files were compacted");
     if lines < ROUNDS { Err("the load hardly ran".into()) } else { Ok(()) }
+}
+
+/// How many complete files of the log are shorter than they were written.
+fn compacted_segments(directory: &Path) -> Outcome<usize> {
+    let sizes = std::fs::read_dir(directory.join("log"))?.map(|file| Ok(file?.metadata()?.len())).collect::<Outcome<Vec<u64>>>()?;
+    Ok(sizes.iter().filter(|bytes| (20_000..58_000).contains(*bytes)).count())
 }
 
 /// Runs the child, kills it after a random time, and takes down what it said. Returns how many lines that were.
@@ -204,7 +219,7 @@ async fn check(store: &SharedStore, acknowledged: &Acknowledged) -> Outcome<()> 
     }
     for (name, (version, value)) in &acknowledged.records {
         let record = store.record(&RecordName::new(name)?).await?.ok_or_else(|| format!("record {name} is missing"))?;
-        if record.version.get() < *version || (record.version.get() == *version && record.value != value.as_bytes()) {
+        if record.version.get() < *version || (record.version.get() == *version && record.value != padded(value).as_bytes()) {
             return Err(format!("record {name} was acknowledged at version {version} with {value}; found {record:?}").into());
         }
     }

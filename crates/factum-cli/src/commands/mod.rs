@@ -1,6 +1,7 @@
 //! The commands, one file each.
 
 pub(crate) mod append;
+pub(crate) mod compact;
 pub(crate) mod completions;
 pub(crate) mod copy;
 pub(crate) mod demo;
@@ -39,6 +40,7 @@ pub(crate) async fn run_one(store: &str, command: Command, console: &mut Console
         Command::Replay(replay) => replay::run(replay, store, console).await,
         Command::Truncate(truncate) => truncate::run(truncate, store, console).await,
         Command::Verify(verify) => verify::run(verify, store, console).await,
+        Command::Compact(compact) => compact::run(compact, store, console),
         Command::Stats(stats) => stats::run(stats, store, console).await,
         Command::Copy(copy) => copy::run(copy, console).await,
         Command::Completions(completions) => completions::run(&completions, console),

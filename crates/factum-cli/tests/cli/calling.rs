@@ -4,8 +4,22 @@ use serde_json::json;
 
 use crate::folder::Folder;
 
-const COMMANDS: [&str; 13] =
-    ["append", "import", "export", "read", "log", "streams", "replay", "truncate", "verify", "stats", "copy", "demo", "completions"];
+const COMMANDS: [&str; 14] = [
+    "append",
+    "import",
+    "export",
+    "read",
+    "log",
+    "streams",
+    "replay",
+    "truncate",
+    "verify",
+    "compact",
+    "stats",
+    "copy",
+    "demo",
+    "completions",
+];
 
 #[test]
 fn every_command_has_help_with_examples() {

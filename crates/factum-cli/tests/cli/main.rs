@@ -2,6 +2,7 @@
 
 mod append;
 mod calling;
+mod compact;
 mod copy;
 mod demo;
 mod folder;

@@ -44,6 +44,12 @@ pub trait Disk: Send + Sync + Debug {
     /// Makes earlier creations, renames and removals in a directory durable.
     fn sync_directory(&self, directory: &Path) -> io::Result<()>;
 
+    /// How many bytes more fit on the disk that a directory is on; `None` if that is not known.
+    fn room(&self, directory: &Path) -> Option<u64> {
+        let _ = directory;
+        None
+    }
+
     /// Takes the lock that a file stands for, and writes `holder` into it. `Err` in the inner result is who holds it.
     fn lock(&self, path: &Path, holder: &str) -> io::Result<Result<Lock, String>>;
 

@@ -1,12 +1,18 @@
-//! The operating system's disk, clock and chance. The engine's only `unsafe` is here: mapping files, and two hints that have no
-//! safe form in the standard library.
-#![allow(unsafe_code, reason = "memory maps and two system calls; each block says why it is sound")]
+//! The operating system's disk, clock and chance. The engine's only `unsafe` is here: mapping files, two hints, and the
+//! room on a disk, which have no safe form in the standard library.
+#![allow(unsafe_code, reason = "memory maps and three system calls; each block says why it is sound")]
 
 use std::borrow::Cow;
+#[cfg(target_os = "linux")]
+use std::ffi::CString;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 #[cfg(target_os = "linux")]
+use std::mem::MaybeUninit;
+#[cfg(target_os = "linux")]
 use std::os::fd::AsRawFd;
+#[cfg(target_os = "linux")]
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -59,6 +65,16 @@ impl Disk for RealDisk {
 
     fn sync_directory(&self, directory: &Path) -> io::Result<()> {
         File::open(directory)?.sync_all()
+    }
+
+    #[cfg(target_os = "linux")]
+    fn room(&self, directory: &Path) -> Option<u64> {
+        let path = CString::new(directory.as_os_str().as_bytes()).ok()?;
+        let mut room = MaybeUninit::<libc::statvfs>::zeroed();
+        // SAFETY: the path is a text that ends with a zero, and the structure is one that the call may fill. All of its fields are numbers, so
+        // it has a value even where the call does not fill it.
+        let room = unsafe { (libc::statvfs(path.as_ptr(), room.as_mut_ptr()) == 0).then(|| room.assume_init()) }?;
+        room.f_bavail.checked_mul(room.f_frsize)
     }
 
     fn lock(&self, path: &Path, holder: &str) -> io::Result<Result<Lock, String>> {

@@ -7,7 +7,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock, RwLock};
 
-use super::{SEGMENT_HEADER_BYTES, Scan, Segment};
+use super::{Scan, Segment};
 use crate::disk::{Access, Disk, DiskFile};
 use crate::error::{Error, Result};
 use crate::frame::{u32_at, u64_at};
@@ -65,6 +65,11 @@ impl Anchors {
         Self { sidecar, growing: RwLock::default(), sealed: OnceLock::new() }
     }
 
+    /// The same anchors, of a segment whose file has another name now.
+    pub(crate) fn beside(self, segment: &Path) -> Self {
+        Self { sidecar: sidecar_path(segment), ..self }
+    }
+
     /// Notes a frame, if it is the first of its page. Frames come in order.
     pub(crate) fn note(&self, offset: u64, position: u64) {
         note(&mut self.growing.write().expect("no holder of this lock panics"), offset, position);
@@ -87,21 +92,28 @@ impl Anchors {
 
     /// The last anchor at or before the frame that holds `position`, and the next one.
     pub(crate) fn around(&self, segment: &Segment, position: u64) -> Result<(Anchor, Option<Anchor>)> {
+        self.last_where(segment, |anchor| Ok(anchor.position <= position))
+    }
+
+    /// The last anchor that is so, where all anchors in front of one that is so are so too, and the next one. If none is so, the first is
+    /// the segment's beginning.
+    pub(crate) fn last_where(&self, segment: &Segment, is_so: impl Fn(Anchor) -> Result<bool>) -> Result<(Anchor, Option<Anchor>)> {
         if let Some(sealed) = self.sealed.get() {
-            return sealed.around(segment, position);
+            let get = |index| sealed.get(index).map_err(Error::io("can't read", &self.sidecar));
+            return last_of(segment, sealed.count, get, is_so);
         }
         {
             let growing = self.growing.read().expect("no holder of this lock panics");
             if !growing.is_empty() {
-                return Ok(around(segment, &growing, position));
+                return last_of(segment, growing.len(), |index| Ok(growing[index]), is_so);
             }
         }
         if self.open_sidecar(segment) {
-            return self.around(segment, position);
+            return self.last_where(segment, is_so);
         }
         self.build(segment)?;
         let growing = self.growing.read().expect("no holder of this lock panics");
-        Ok(around(segment, &growing, position))
+        last_of(segment, growing.len(), |index| Ok(growing[index]), is_so)
     }
 
     /// Uses the sidecar if it is there, whole, and covers the segment up to its end.
@@ -119,7 +131,7 @@ impl Anchors {
     /// Makes the anchors from the frames.
     fn build(&self, segment: &Segment) -> Result<()> {
         let mut anchors = Vec::new();
-        let mut scan = Scan::new(segment, SEGMENT_HEADER_BYTES as u64);
+        let mut scan = Scan::new(segment, segment.first_frame());
         while let Some((offset, frame)) = scan.next_whole(segment.end())? {
             note(&mut anchors, offset, frame.header.position);
         }
@@ -132,7 +144,7 @@ impl Anchors {
         if self.sealed.get().is_some() {
             return Ok(());
         }
-        if self.growing.read().expect("no holder of this lock panics").is_empty() && covered.end > SEGMENT_HEADER_BYTES as u64 {
+        if self.growing.read().expect("no holder of this lock panics").is_empty() && covered.end > segment.first_frame() {
             self.build(segment)?;
         }
         let anchors = self.growing.read().expect("no holder of this lock panics").clone();
@@ -174,28 +186,24 @@ impl Sealed {
         let (offset, behind) = (u32_at(&bytes, 0).unwrap_or(0), u32_at(&bytes, 4).unwrap_or(0));
         Ok(Anchor { offset: offset.into(), position: self.first_position + u64::from(behind) })
     }
+}
 
-    fn around(&self, segment: &Segment, position: u64) -> Result<(Anchor, Option<Anchor>)> {
-        let get = |index| self.get(index).map_err(Error::io("can't read", &segment.anchors.sidecar));
-        let (mut low, mut high) = (0, self.count);
-        while low < high {
-            let middle = low.midpoint(high);
-            if get(middle)?.position <= position { low = middle + 1 } else { high = middle }
-        }
-        let before = low.checked_sub(1).map_or_else(|| Ok(beginning(segment)), get)?;
-        let next = if low < self.count { Some(get(low)?) } else { None };
-        Ok((before, next))
+/// The last of `count` anchors, which `get` gets, that is so, and the next one.
+fn last_of(
+    segment: &Segment,
+    count: usize,
+    get: impl Fn(usize) -> Result<Anchor>,
+    is_so: impl Fn(Anchor) -> Result<bool>,
+) -> Result<(Anchor, Option<Anchor>)> {
+    let (mut low, mut high) = (0, count);
+    while low < high {
+        let middle = low.midpoint(high);
+        if is_so(get(middle)?)? { low = middle + 1 } else { high = middle }
     }
-}
-
-fn beginning(segment: &Segment) -> Anchor {
-    Anchor { offset: SEGMENT_HEADER_BYTES as u64, position: segment.header.first_position }
-}
-
-fn around(segment: &Segment, anchors: &[Anchor], position: u64) -> (Anchor, Option<Anchor>) {
-    let after = anchors.partition_point(|anchor| anchor.position <= position);
-    let before = after.checked_sub(1).map_or_else(|| beginning(segment), |index| anchors[index]);
-    (before, anchors.get(after).copied())
+    let beginning = Anchor { offset: segment.first_frame(), position: segment.header.first_position };
+    let last = low.checked_sub(1).map_or(Ok(beginning), &get)?;
+    let next = if low < count { Some(get(low)?) } else { None };
+    Ok((last, next))
 }
 
 fn note(anchors: &mut Vec<Anchor>, offset: u64, position: u64) {

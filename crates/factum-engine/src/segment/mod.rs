@@ -1,6 +1,7 @@
 //! Segments: the files of the log. Each begins with a header, and then one frame follows another.
 
 mod anchors;
+mod compaction;
 mod scan;
 mod seed;
 
@@ -15,11 +16,12 @@ use crate::disk::{Access, Disk, DiskFile};
 use crate::error::{Error, Result};
 use crate::frame::{self, Entry, Frame, HEADER_BYTES, Header, SLOT_BYTES, damaged, u32_at, u64_at};
 
-pub(crate) use anchors::{Anchor, Anchors, Covered, PAGE_BYTES, sidecar_path};
+pub(crate) use anchors::{Anchor, Anchors, Covered, PAGE_BYTES, sidecar_path, write_whole};
+pub(crate) use compaction::Compaction;
 pub(crate) use scan::{FIRST_FRAME, Scan, Step};
 
-/// The format of segments that this version writes, and the latest that it reads.
-pub(crate) const FORMAT: u32 = 1;
+/// The format of segments that this version writes, and the latest that it reads. Format 1 knew no compaction.
+pub(crate) const FORMAT: u32 = 2;
 const MAGIC: [u8; 8] = *b"FACTUMLG";
 /// A segment's header, in bytes; the first frame follows.
 pub(crate) const SEGMENT_HEADER_BYTES: usize = 64;
@@ -60,6 +62,10 @@ pub(crate) struct SegmentHeader {
 
 impl SegmentHeader {
     pub(crate) fn to_bytes(self) -> [u8; SEGMENT_HEADER_BYTES] {
+        self.signed(false)
+    }
+
+    fn signed(self, is_compacted: bool) -> [u8; SEGMENT_HEADER_BYTES] {
         let mut bytes = [0; SEGMENT_HEADER_BYTES];
         bytes[0..8].copy_from_slice(&MAGIC);
         bytes[8..12].copy_from_slice(&FORMAT.to_le_bytes());
@@ -68,6 +74,7 @@ impl SegmentHeader {
         bytes[36..40].copy_from_slice(&self.seed.to_le_bytes());
         bytes[40..48].copy_from_slice(&self.first_position.to_le_bytes());
         bytes[48..56].copy_from_slice(&self.previous_end.to_le_bytes());
+        bytes[56] = is_compacted.into();
         let checksum = crc32c::crc32c(&bytes);
         bytes[12..16].copy_from_slice(&checksum.to_le_bytes());
         bytes
@@ -107,6 +114,8 @@ pub(crate) struct Segment {
     pub(crate) path: PathBuf,
     pub(crate) header: SegmentHeader,
     pub(crate) file: Arc<dyn DiskFile>,
+    /// Set if it was compacted.
+    pub(crate) compaction: Option<Compaction>,
     /// Where the last whole frame ends that may be read.
     end: AtomicU64,
     pub(crate) anchors: Anchors,
@@ -118,28 +127,45 @@ pub(crate) fn segment_path(directory: &Path, number: u32) -> PathBuf {
 }
 
 impl Segment {
-    /// Opens an existing segment. Nothing in it can be read until [`Segment::set_end`].
+    /// Opens an existing segment. Nothing in it can be read until [`Segment::set_end`], unless it was compacted.
     pub(crate) fn open(disk: &Arc<dyn Disk>, path: &Path, access: Access, bytes_max: u64) -> Result<Self> {
         let file = disk.open(path, access, bytes_max).map_err(Error::io("can't open", path))?;
-        let mut bytes = [0; SEGMENT_HEADER_BYTES];
+        let mut bytes = [0; Compaction::FIRST_FRAME as usize];
         let read = file.read(0, &mut bytes).map_err(Error::io("can't read", path))?;
         let header = SegmentHeader::read(path, &bytes[..read])?;
+        let mut compaction = None;
+        if u32_at(&bytes, 8) != Some(1) && bytes[56] == 1 {
+            let second = Compaction::read(&bytes[SEGMENT_HEADER_BYTES..read], header.number, header.seed);
+            let second =
+                second.ok_or_else(|| Error::corrupt(path, SEGMENT_HEADER_BYTES as u64, "the segment's second header is damaged"))?;
+            let size = file.size().map_err(Error::io("can't read", path))?;
+            if size < second.end {
+                return Err(Error::corrupt(path, size, format!("the last {} bytes of the segment are missing", second.end - size)));
+            }
+            compaction = Some(second);
+        }
+        Ok(Self::new(disk, path, header, file, compaction))
+    }
+
+    fn new(disk: &Arc<dyn Disk>, path: &Path, header: SegmentHeader, file: Arc<dyn DiskFile>, compaction: Option<Compaction>) -> Self {
+        let end = compaction.map_or(FIRST_FRAME, |compaction| compaction.end);
         let anchors = Anchors::new(sidecar_path(path));
-        Ok(Self { disk: Arc::clone(disk), path: path.to_owned(), header, file, end: AtomicU64::new(SEGMENT_HEADER_BYTES as u64), anchors })
+        Self { disk: Arc::clone(disk), path: path.to_owned(), header, file, compaction, end: AtomicU64::new(end), anchors }
     }
 
     /// Opens a segment whose header is damaged, to save what can be saved. Nothing it says of other things is believed, and its seed only
     /// if frames prove it right.
     pub(crate) fn open_damaged(disk: &Arc<dyn Disk>, path: &Path) -> Result<Self> {
         let file = disk.open(path, Access::Read, 0).map_err(Error::io("can't open", path))?;
-        let mut bytes = [0; SEGMENT_HEADER_BYTES];
+        let mut bytes = [0; Compaction::FIRST_FRAME as usize];
         file.read(0, &mut bytes).map_err(Error::io("can't read", path))?;
-        let mut header = SegmentHeader { first_position: 0, previous_end: 0, ..SegmentHeader::parse(&bytes) };
+        let parsed = SegmentHeader::parse(bytes.first_chunk().expect("it is longer than a header"));
+        let mut header = SegmentHeader { first_position: 0, previous_end: 0, ..parsed };
         header.seed = seed::find(&*file, header.seed).unwrap_or(header.seed);
         let name = path.file_stem().and_then(|name| name.to_str()).and_then(|name| name.parse().ok());
         header.number = name.unwrap_or(header.number);
-        let anchors = Anchors::new(sidecar_path(path));
-        Ok(Self { disk: Arc::clone(disk), path: path.to_owned(), header, file, end: AtomicU64::new(SEGMENT_HEADER_BYTES as u64), anchors })
+        let compaction = Compaction::read(&bytes[SEGMENT_HEADER_BYTES..], header.number, header.seed);
+        Ok(Self::new(disk, path, header, file, compaction))
     }
 
     /// Makes a new segment, durably: it is there whole or not at all.
@@ -151,16 +177,74 @@ impl Segment {
         file.sync().map_err(Error::io("can't sync", &temporary))?;
         disk.rename(&temporary, &path).map_err(Error::io("can't rename", &temporary))?;
         disk.sync_directory(directory).map_err(Error::io("can't sync", directory))?;
-        let anchors = Anchors::new(sidecar_path(&path));
-        Ok(Self { disk: Arc::clone(disk), path, header, file, end: AtomicU64::new(SEGMENT_HEADER_BYTES as u64), anchors })
+        Ok(Self::new(disk, &path, header, file, None))
+    }
+
+    /// The two headers of the segment that is to replace this one.
+    pub(crate) fn compacted_headers(&self, seed: u32, compaction: Compaction) -> Vec<u8> {
+        let header = SegmentHeader { seed, ..self.header };
+        [header.signed(true), compaction.to_bytes(header.number, seed)].concat()
+    }
+
+    /// The same segment, whose file has another name now.
+    pub(crate) fn renamed(self, path: &Path) -> Self {
+        Self { path: path.to_owned(), anchors: self.anchors.beside(path), ..self }
+    }
+
+    /// The place up to which the log was durable when it was decided what to leave out of this segment; none if nothing was.
+    pub(crate) fn decided_at(&self) -> Location {
+        self.compaction.map(|compaction| compaction.decided_at).unwrap_or_default()
+    }
+
+    /// Where the first frame begins.
+    pub(crate) fn first_frame(&self) -> u64 {
+        if self.compaction.is_some() { Compaction::FIRST_FRAME } else { FIRST_FRAME }
+    }
+
+    /// Where the last frame ended when it was written: where places in this segment end.
+    pub(crate) fn written_end(&self) -> u64 {
+        self.compaction.map_or_else(|| self.end(), |compaction| compaction.written_end)
+    }
+
+    /// Where the frame was written that is at `offset` now: its place.
+    pub(crate) fn place_of(&self, offset: u64, header: &Header) -> u64 {
+        if self.compaction.is_some() { header.behind.into() } else { offset }
+    }
+
+    /// Where the first frame is now that was written at `written` or behind it; the end if there is none.
+    pub(crate) fn offset_of(&self, written: u64) -> Result<u64> {
+        if self.compaction.is_none() {
+            return Ok(written);
+        }
+        let is_before = |anchor: Anchor| Ok(anchor.offset < self.end() && u64::from(self.header_at(anchor.offset)?.behind) <= written);
+        let mut offset = self.anchors.last_where(self, is_before)?.0.offset;
+        while offset < self.end() {
+            let header = self.header_at(offset)?;
+            if u64::from(header.behind) >= written {
+                break;
+            }
+            offset += header.bytes as u64;
+        }
+        Ok(offset)
+    }
+
+    /// The frame that was written at this place.
+    pub(crate) fn frame_written_at(&self, written: u64) -> Result<(u64, Frame<'_>)> {
+        let offset = self.offset_of(written)?;
+        let frame = self.frame_at(offset)?;
+        if self.place_of(offset, &frame.header) != written {
+            return Err(damaged(&self.path, offset)("a record is not where the index says"));
+        }
+        Ok((offset, frame))
     }
 
     pub(crate) fn end(&self) -> u64 {
         self.end.load(Ordering::Acquire)
     }
 
-    /// Lets readers see frames up to there.
+    /// Lets readers see frames up to there. A compacted segment knows its end.
     pub(crate) fn set_end(&self, end: u64) {
+        debug_assert!(self.compaction.is_none_or(|compaction| compaction.end == end), "a compacted segment has its end");
         self.end.store(end, Ordering::Release);
     }
 

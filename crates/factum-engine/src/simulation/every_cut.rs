@@ -15,7 +15,7 @@ fn history(seed: u64, cut_after: Option<u64>) -> World {
     let mut world = World::new(seed);
     world.set_faults(Faults { cut_after, ..Faults::default() });
     if world.open() == Opening::Done {
-        world.live(45);
+        world.live(60);
     }
     world
 }
@@ -80,7 +80,7 @@ fn any_sync_may_fail() {
             let mut world = World::new(seed);
             world.set_faults(Faults { failing_sync: Some(failing_sync), ..Faults::default() });
             if world.open() == Opening::Done {
-                world.live(45);
+                world.live(60);
             }
             for kept in Kept::AFTER_POWER_FAILURE {
                 go_on(world.after_power_failure(kept, failing_sync));

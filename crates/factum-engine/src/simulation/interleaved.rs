@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::chance::Chance;
 use super::disk::SimulatedDisk;
+use super::model::Plan;
 use super::properties;
 use super::words::Words;
 use super::world::{Opening, ROOT, World, indexer};
@@ -29,6 +30,8 @@ struct Meanwhile {
     /// After so many looks the world goes on.
     at: u64,
     steps: u64,
+    /// And then this happens, and what is dead is compacted.
+    then: fn(&mut World),
     /// From this look on all fail, unless it is 0.
     fails_at: u64,
 }
@@ -40,6 +43,8 @@ impl Interleaved {
         if meanwhile.looks == meanwhile.at {
             let steps = meanwhile.steps;
             meanwhile.world.live(steps);
+            (meanwhile.then)(&mut meanwhile.world);
+            meanwhile.world.compact(0).expect("nothing goes wrong");
         }
         if (1..=meanwhile.looks).contains(&meanwhile.fails_at) { Err(io::Error::other("it could not be read")) } else { Ok(()) }
     }
@@ -143,7 +148,10 @@ fn interleaved(seed: u64, at: u64, steps: u64) -> Interleaved {
     let mut world = World::new(seed);
     assert_eq!(world.open(), Opening::Done, "nothing goes wrong");
     world.live(40);
-    Interleaved { disk: world.disk.clone(), meanwhile: Arc::new(Mutex::new(Meanwhile { world, looks: 0, at, steps, fails_at: 0 })) }
+    Interleaved {
+        disk: world.disk.clone(),
+        meanwhile: Arc::new(Mutex::new(Meanwhile { world, looks: 0, at, steps, then: |_| {}, fails_at: 0 })),
+    }
 }
 
 /// What a reader is shown is the log up to somewhere, and no less than there was when it began to look.
@@ -217,5 +225,47 @@ fn a_reader_goes_on_after_a_read_that_failed() {
             shows_the_log(&disk, &follower, before);
         }
         assert!(failed > 3, "{failed} reads failed");
+    }
+}
+
+/// One record is written again and again, each time with an entry, and another one only once.
+fn overwrite(world: &mut World) {
+    for turn in 0..60 {
+        write(world, if turn == 16 { "two" } else { "one" }, turn);
+    }
+}
+
+fn write(world: &mut World, record: &str, turn: u8) {
+    let payload = format!("a{} t {turn} x {}", turn % 3, "x".repeat(60)).into_bytes();
+    world.commit_plans(vec![Plan { payloads: vec![payload], records: vec![(record.into(), Some(vec![turn; 60]))] }]);
+}
+
+/// What a reader had not taken in yet was compacted: a record that was superseded behind what it was about to show must not be missing.
+#[test]
+fn a_reader_goes_on_when_the_log_before_it_is_compacted() {
+    for seed in 40..44 {
+        let mut interrupted = 0;
+        for at in 1..160 {
+            let disk = interleaved(seed, 0, 0);
+            let shared: Arc<dyn Disk> = Arc::new(disk.clone());
+            let options = disk.world(|world| world.options);
+            let follower = Follower::open(Arc::clone(&shared), Path::new(ROOT), options, Arc::new(Words)).expect("nothing fails");
+            let before = disk.world(|world| {
+                overwrite(world);
+                world.model().last()
+            });
+            let looks = {
+                let mut meanwhile = disk.meanwhile.lock().unwrap_or_else(PoisonError::into_inner);
+                meanwhile.at = meanwhile.looks + at;
+                meanwhile.then = |world| write(world, "two", 99);
+                meanwhile.at
+            };
+            eprintln!("seed {seed}, interrupted at look {at}");
+            shows_the_log(&disk, &follower, before);
+            let late = Follower::open(shared, Path::new(ROOT), options, Arc::new(Words)).expect("nothing is damaged");
+            shows_the_log(&disk, &late, before);
+            interrupted += u64::from(disk.meanwhile.lock().unwrap_or_else(PoisonError::into_inner).looks >= looks);
+        }
+        assert!(interrupted > 20, "{interrupted} times a reader was held up");
     }
 }

@@ -2,6 +2,7 @@
 //! [`properties`] say must hold after each.
 
 mod chance;
+mod compacting;
 mod crash;
 mod disk;
 mod every_cut;

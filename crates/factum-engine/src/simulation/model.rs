@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::words::{Words, record_key};
+use super::words::{CUT, Words, husk, record_key};
 use crate::frame::Draft;
 use crate::key::{Key, KeyMaker};
 use crate::shared::Indexer;
@@ -33,6 +33,31 @@ pub(crate) struct Model {
     pub(crate) appends: Vec<Append>,
     pub(crate) acknowledged: usize,
     next_id: u64,
+}
+
+/// How far streams are cut off, by their names.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Cuts(BTreeMap<Vec<u8>, u64>);
+
+impl Cuts {
+    pub(crate) fn of<'r>(records: impl Iterator<Item = &'r Record>) -> Self {
+        let cut = |record: &Record| Some((record.name.strip_prefix(CUT)?.to_vec(), record.number()?));
+        Self(records.filter_map(cut).collect())
+    }
+
+    /// An entry's payload, of which nobody asks more than the husk if it is hidden.
+    pub(crate) fn of_interest(&self, number: u64, payload: &[u8]) -> Vec<u8> {
+        match self.0.get(Plan::stream(payload)) {
+            Some(first) if number < *first => husk(payload),
+            _ => payload.to_vec(),
+        }
+    }
+}
+
+impl Record {
+    fn number(&self) -> Option<u64> {
+        Some(u64::from_le_bytes(self.value.as_deref()?.try_into().ok()?))
+    }
 }
 
 /// What the index should say.
@@ -81,6 +106,10 @@ impl Model {
 
     pub(crate) fn record(&self, name: &[u8]) -> Option<&Record> {
         self.appends.iter().rev().flat_map(|append| append.records.iter().rev()).find(|record| record.name == name)
+    }
+
+    pub(crate) fn cuts(&self) -> Cuts {
+        Cuts::of(self.appends.iter().flat_map(|append| &append.records))
     }
 
     pub(crate) fn decided(&mut self, append: Append) {
@@ -169,6 +198,15 @@ impl Plan {
         }
         for (name, value) in &self.records {
             let earlier = append.records.iter().rev().find(|record: &&Record| &record.name == name);
+            let value = value.as_ref().map(|value| match name.strip_prefix(CUT) {
+                // It hides no less than before, and nothing that is not there.
+                Some(stream) => {
+                    let cut = earlier.or(model.record(name)).and_then(Record::number).unwrap_or(1);
+                    let wanted = 1 + value.first().map_or(0, |byte| u64::from(*byte) % (model.count(stream) + 1));
+                    cut.max(wanted).to_le_bytes().to_vec()
+                }
+                None => value.clone(),
+            });
             let version = earlier.or(model.record(name)).map_or(0, |record| record.version) + 1;
             append.records.push(Record { name: name.clone(), version, value: value.clone() });
             draft.record(record_key(keys, name), name, version, value.as_deref());

@@ -1,20 +1,21 @@
 //! What must hold of a log, whatever happened to it.
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use super::chance::Chance;
-use super::model::{Append, Model, Record};
+use super::model::{Append, Cuts, Model, Record};
 use super::words::{Words, record_key};
 use crate::key::KeyMaker;
 use crate::read::{Snapshot, Take};
-use crate::segment::{FIRST_FRAME, Scan};
+use crate::segment::Scan;
 use crate::shared::Indexer;
 
 /// Everything in the log, frame by frame.
 pub(crate) fn appends(snapshot: &Snapshot) -> Vec<Append> {
     let mut appends = Vec::new();
     for segment in &snapshot.view.segments {
-        let mut scan = Scan::new(segment, FIRST_FRAME);
+        let mut scan = Scan::new(segment, segment.first_frame());
         while let Some((_, frame)) = scan.next_whole(segment.end()).expect("the log is whole") {
             let entry = |index| {
                 let entry = frame.entry(index).expect("a whole entry");
@@ -37,19 +38,45 @@ pub(crate) fn appends(snapshot: &Snapshot) -> Vec<Append> {
 }
 
 /// What was found is what was appended: all that was acknowledged, with the same bytes, numbers, positions and times, and
-/// then perhaps some of what was not, whole and in order. Times that were not known are from now on.
-pub(crate) fn agree(model: &mut Model, found: &[Append]) {
-    let acknowledged = model.acknowledged;
-    assert!(found.len() >= acknowledged, "{acknowledged} appends were acknowledged, and {} are there", found.len());
-    assert!(found.len() <= model.appends.len(), "{} appends were decided, and {} are there", model.appends.len(), found.len());
+/// then perhaps some of what was not, whole and in order. Only what is dead may be missing. Times that were not known are from now on.
+/// Returns how many of the model's appends are there.
+pub(crate) fn agree(model: &mut Model, found: &[Append]) -> usize {
+    let cuts = Cuts::of(found.iter().flat_map(|append| &append.records));
+    let mut newest: BTreeMap<&[u8], u64> = BTreeMap::new();
+    for record in found.iter().flat_map(|append| &append.records) {
+        newest.insert(&record.name, record.version);
+    }
+    let is_dead = |record: &Record| newest.get(&record.name[..]).is_some_and(|newest| *newest > record.version);
+    let mut there = 0;
     let mut time = 0;
-    for (expected, found) in model.appends.iter_mut().zip(found) {
-        let known = Append { id: expected.id, time: expected.time.or(found.time), ..found.clone() };
-        expected.time = known.time;
-        assert_eq!(expected, &known, "an append is not as it was");
+    for found in found {
         assert!(found.time >= Some(time), "time goes back at position {}", found.position);
         time = found.time.unwrap_or(0);
+        loop {
+            let expected = model.appends.get_mut(there).unwrap_or_else(|| panic!("{found:?} was never decided"));
+            there += 1;
+            if is_rest_of(found, expected, &cuts, is_dead) {
+                expected.time = found.time;
+                break;
+            }
+            let is_dead = expected.entries.is_empty() && expected.records.iter().all(is_dead);
+            assert!(is_dead, "an append is not as it was: {expected:?}, and found was {found:?}");
+        }
     }
+    assert!(there >= model.acknowledged, "{} appends were acknowledged, and {there} are there", model.acknowledged);
+    there
+}
+
+/// Whether what was found is an append, of which only what is dead may be missing.
+fn is_rest_of(found: &Append, append: &Append, cuts: &Cuts, is_dead: impl Fn(&Record) -> bool) -> bool {
+    let entries = |append: &Append| {
+        let entries = append.entries.iter().map(|(number, payload)| (*number, cuts.of_interest(*number, payload)));
+        entries.collect::<Vec<_>>()
+    };
+    let mut records = found.records.iter().peekable();
+    let all_records = append.records.iter().all(|record| records.next_if(|found| *found == record).is_some() || is_dead(record));
+    let is_same_time = append.time.is_none() || append.time == found.time;
+    found.position == append.position && is_same_time && entries(found) == entries(append) && all_records && records.next().is_none()
 }
 
 /// The model as it was when its last position was this one, as far as entries go.
@@ -64,15 +91,17 @@ pub(crate) fn up_to(model: &Model, last: u64) -> Model {
 
 /// All entries, read in one go.
 pub(crate) fn entries_agree(snapshot: &Snapshot, model: &Model) {
-    let expected: Vec<_> = model.entries().map(|(position, _, (number, payload))| (position, *number, payload.clone())).collect();
+    let cuts = model.cuts();
+    let expected: Vec<_> =
+        model.entries().map(|(position, _, (number, payload))| (position, *number, cuts.of_interest(*number, payload))).collect();
     assert_eq!(snapshot.last(), expected.len() as u64, "positions are contiguous from 1");
-    assert_eq!(forward(snapshot, 0, u64::MAX), expected);
+    assert_eq!(forward(snapshot, 0, u64::MAX, &cuts), expected);
 }
 
-fn forward(snapshot: &Snapshot, after: u64, up_to: u64) -> Vec<(u64, u64, Vec<u8>)> {
+fn forward(snapshot: &Snapshot, after: u64, up_to: u64, cuts: &Cuts) -> Vec<(u64, u64, Vec<u8>)> {
     let mut found = Vec::new();
     let read = snapshot.forward(after, up_to, |entry| {
-        found.push((entry.position, entry.number, entry.payload.to_vec()));
+        found.push((entry.position, entry.number, cuts.of_interest(entry.number, entry.payload)));
         ControlFlow::Continue(())
     });
     read.expect("the log is whole");
@@ -82,17 +111,20 @@ fn forward(snapshot: &Snapshot, after: u64, up_to: u64) -> Vec<(u64, u64, Vec<u8
 /// Everything that can be asked of a snapshot is answered as the model says.
 pub(crate) fn reads_agree(snapshot: &Snapshot, keys: &KeyMaker, model: &Model, chance: &mut Chance) {
     entries_agree(snapshot, model);
+    let cuts = model.cuts();
     let last = snapshot.last();
-    let mut all =
-        model.entries().map(|(position, append, (number, payload))| (position, *number, payload.clone(), append.time)).collect::<Vec<_>>();
+    let mut all = model
+        .entries()
+        .map(|(position, append, (number, payload))| (position, *number, cuts.of_interest(*number, payload), append.time))
+        .collect::<Vec<_>>();
     let (after, up_to) = (chance.below(last + 2), chance.below(last + 2));
     let in_range = |position: u64| position > after && position <= up_to;
     let part: Vec<_> =
         all.iter().filter(|entry| in_range(entry.0)).map(|(position, number, payload, _)| (*position, *number, payload.clone())).collect();
-    assert_eq!(forward(snapshot, after, up_to), part);
+    assert_eq!(forward(snapshot, after, up_to, &cuts), part);
     let mut backward = Vec::new();
     let read = snapshot.backward(after, up_to, |entry| {
-        backward.push((entry.position, entry.number, entry.payload.to_vec()));
+        backward.push((entry.position, entry.number, cuts.of_interest(entry.number, entry.payload)));
         ControlFlow::Continue(())
     });
     read.expect("the log is whole");
@@ -100,7 +132,8 @@ pub(crate) fn reads_agree(snapshot: &Snapshot, keys: &KeyMaker, model: &Model, c
     assert_eq!(backward, part);
     for _ in 0..5.min(all.len()) {
         let (position, number, payload, time) = &all[chance.index(all.len())];
-        let found = snapshot.entry(*position, |entry| (entry.position, entry.number, entry.payload.to_vec(), Some(entry.time)));
+        let found = snapshot
+            .entry(*position, |entry| (entry.position, entry.number, cuts.of_interest(entry.number, entry.payload), Some(entry.time)));
         let found = found.expect("the log is whole");
         assert_eq!(found, (*position, *number, payload.clone(), time.or(found.3)));
     }
@@ -110,7 +143,7 @@ pub(crate) fn reads_agree(snapshot: &Snapshot, keys: &KeyMaker, model: &Model, c
     let scattered: Vec<u64> = all.iter().map(|(position, ..)| *position).collect();
     let mut found = Vec::new();
     let read = snapshot.entries(&scattered, |entry| {
-        found.push((entry.position, entry.payload.to_vec()));
+        found.push((entry.position, cuts.of_interest(entry.number, entry.payload)));
         ControlFlow::Continue(())
     });
     read.expect("the log is whole");

@@ -38,6 +38,28 @@ impl Indexer for Words {
     fn record_key(&self, keys: &KeyMaker, name: &[u8]) -> Option<Key> {
         Some(record_key(keys, name))
     }
+
+    fn hides(&self, keys: &KeyMaker, name: &[u8], value: &[u8]) -> Option<(Key, u64)> {
+        Some((keys.key(STREAM, name.strip_prefix(CUT)?), u64::from_le_bytes(value.try_into().ok()?)))
+    }
+
+    fn hidden_by(&self, keys: &KeyMaker, payload: &[u8]) -> Option<(Key, Vec<u8>)> {
+        let name = [CUT, payload.split(|byte| *byte == b' ').next()?].concat();
+        Some((record_key(keys, &name), name))
+    }
+
+    fn husk(&self, payload: &[u8]) -> Option<Vec<u8>> {
+        Some(husk(payload))
+    }
+}
+
+/// What the name of a record begins with that hides the beginning of a stream; its value is the first number not hidden.
+pub(crate) const CUT: &[u8] = b"cut ";
+
+/// A payload without its filling.
+pub(crate) fn husk(payload: &[u8]) -> Vec<u8> {
+    let words: Vec<&[u8]> = payload.splitn(5, |byte| *byte == b' ').take(4).collect();
+    [&words.join(&b' '), &b" ~"[..]].concat()
 }
 
 pub(crate) fn record_key(keys: &KeyMaker, name: &[u8]) -> Key {

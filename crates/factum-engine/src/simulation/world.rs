@@ -10,8 +10,9 @@ use super::crash::Kept;
 use super::disk::{Faults, SimulatedDisk};
 use super::model::{Model, Plan};
 use super::properties;
-use super::words::{Words, record_key};
+use super::words::{CUT, Words, record_key};
 use crate::ahead::Ahead;
+use crate::compaction::{Compacted, Compactor, Pace};
 use crate::disk::{Disk, Lock};
 use crate::error::Error;
 use crate::follower::Follower;
@@ -43,6 +44,7 @@ pub(crate) struct World {
 struct Program {
     shared: Arc<Shared>,
     writer: Writer,
+    compactor: Compactor,
     _lock: Lock,
 }
 
@@ -61,6 +63,7 @@ impl World {
             segment_bytes_max: 1_500 + chance.below(5_000),
             memtable_bytes_max: 500 + chance.index(6_000),
             fill_ahead: chance.one_in(2),
+            dead_percent_max: [0, 20, 50, 100][chance.index(4)],
         };
         let disk = SimulatedDisk::new(chance.next());
         disk.create_directory(Path::new(ROOT)).expect("nothing goes wrong yet");
@@ -90,8 +93,8 @@ impl World {
         }
         let found = properties::appends(&self.snapshot());
         let mut model = self.model.lock().unwrap_or_else(PoisonError::into_inner);
-        properties::agree(&mut model, &found);
-        model.settle(found.len());
+        let there = properties::agree(&mut model, &found);
+        model.settle(there);
         assert!(model.last() >= self.shown, "a reader was shown position {}, and the log ends at {}", self.shown, model.last());
         drop(model);
         self.check_time_and_again();
@@ -105,7 +108,8 @@ impl World {
         let opened = open::open(&self.as_disk(), &paths.root, Mode::Write, true, self.options, Arc::new(Words))?;
         let live = Live::open(&self.disk, &paths.root)?;
         let writer = Writer::new(Arc::clone(&opened.shared), live, opened.time);
-        Ok(Program { shared: opened.shared, writer, _lock: lock })
+        let compactor = Compactor::new(Arc::clone(&opened.shared));
+        Ok(Program { shared: opened.shared, writer, compactor, _lock: lock })
     }
 
     pub(crate) fn snapshot(&self) -> Snapshot {
@@ -132,6 +136,9 @@ impl World {
 
     /// Makes some random appends and commits them as one batch.
     pub(crate) fn commit(&mut self) {
+        if self.chance.one_in(30) {
+            self.seal();
+        }
         let count = 1 + if self.chance.one_in(3) { self.chance.below(6) } else { 0 };
         let mut proposals: VecDeque<Box<dyn Proposal>> = VecDeque::new();
         for _ in 0..count {
@@ -177,6 +184,11 @@ impl World {
         let records = if entries == 0 { 1 + chance.below(3) } else { chance.below(3).saturating_sub(1) };
         let mut plan = Plan { payloads, records: Vec::new() };
         for _ in 0..records {
+            if chance.one_in(4) {
+                let stream = format!("{}{}", ["a", "b", "c"][chance.index(3)], chance.below(4));
+                plan.records.push(([CUT, stream.as_bytes()].concat(), Some(vec![chance.next() as u8])));
+                continue;
+            }
             let name = ["one", "two", "three", "other one", "other two", ""][chance.index(6)].as_bytes().to_vec();
             let bytes = if chance.one_in(5) { 600 } else { chance.index(30) };
             plan.records.push((name, (!chance.one_in(4)).then(|| vec![chance.next() as u8; bytes])));
@@ -199,15 +211,27 @@ impl World {
     /// Does one piece of what the threads in the background do. Failing is no harm.
     pub(crate) fn keep(&mut self) {
         let program = self.program.as_ref().expect("it is open");
-        let result = match self.chance.below(8) {
+        let result = match self.chance.below(10) {
             0..3 => keeper::flush(&program.shared),
             3 | 4 => keeper::seal(&program.shared),
             5 => keeper::merge(&program.shared),
+            6 => program.compactor.round(&mut Pace::quick(&program.shared.closing, &mut |_| {})).map(|()| true),
+            7 => program.compactor.compact([0, 10, 40, 70][self.chance.index(4)], &mut |_, _| {}).map(|_| true),
             _ => Ok(program.writer.ahead().fill()),
         };
         if let Err(error @ Error::Corrupt { .. }) = result {
             panic!("nothing is damaged: {error}");
         }
+    }
+
+    /// Ends the segment that is being written.
+    pub(crate) fn seal(&mut self) {
+        self.program.as_mut().expect("it is open").writer.commit(&mut VecDeque::from([Box::new(Sealing) as Box<dyn Proposal>]));
+    }
+
+    /// Compacts what more of is dead than so much, in percent.
+    pub(crate) fn compact(&self, dead_percent_max: u8) -> Result<Compacted, Error> {
+        self.program.as_ref().expect("it is open").compactor.compact(dead_percent_max, &mut |_, _| {})
     }
 
     /// A process that reads along looks at the log, or comes, or goes.
@@ -265,6 +289,7 @@ impl World {
         let Some(mut program) = self.program.take() else { return };
         program.writer.ahead().stop();
         program.writer.stop();
+        program.compactor.keep_notes();
         while keeper::flush(&program.shared).is_ok_and(|more| more) || keeper::seal(&program.shared).is_ok_and(|more| more) {}
     }
 
@@ -318,6 +343,9 @@ impl World {
         assert!(!self.is_stuck(), "appending goes on");
         self.check();
         self.follow();
+        self.compact(0).expect("nothing goes wrong any more");
+        self.check();
+        self.follow();
         self.stop();
         self.verify();
         for path in self.disk.paths() {
@@ -340,8 +368,19 @@ impl World {
         let report = verify(&self.as_disk(), Path::new(ROOT), &indexer(), &mut |_, _| {}).expect("there is a log");
         assert_eq!(report.problems, []);
         assert_eq!(report.entries, self.model().last());
-        assert_eq!(report.frames, self.model().acknowledged as u64);
+        assert!(report.frames <= self.model().acknowledged as u64);
     }
+}
+
+/// Asks for a new segment.
+struct Sealing;
+
+impl Proposal for Sealing {
+    fn decide(&mut self, _log: &Pending<'_>) -> Decision {
+        Decision::Seal
+    }
+
+    fn settle(self: Box<Self>, _outcome: Result<(), Failure>) {}
 }
 
 /// One append, or a request that is refused (no plan).
@@ -376,8 +415,9 @@ impl Appending {
         assert_eq!(log.positions(key, 0, u64::MAX, Take::Highest, 2)?, positions[positions.len().saturating_sub(2)..]);
         if let Some(last) = positions.last() {
             let expected = model.entries().find(|(position, ..)| position == last).expect("it is there").2;
-            let entry = log.entry(*last, |entry| (entry.number, entry.payload.to_vec()))?;
-            assert_eq!(&entry, expected);
+            let cuts = model.cuts();
+            let entry = log.entry(*last, |entry| (entry.number, cuts.of_interest(entry.number, entry.payload)))?;
+            assert_eq!(entry, (expected.0, cuts.of_interest(expected.0, &expected.1)));
             let id = |payload: &[u8]| payload.split(|byte| *byte == b' ').nth(2).map(<[u8]>::to_vec);
             let last_id = id(&expected.1).expect("five words");
             let same_id =

@@ -169,7 +169,7 @@ impl Ledger for PendingLedger<'_> {
         let mut found = None;
         // The same id stands there more than once only if it was forgotten by a truncation: the newest counts.
         for position in self.log.positions_within(self.request.streams[place.part], self.request.ids[place.event])?.into_iter().rev() {
-            found = self.event(position, |parts| parts.id == id && parts.stream == stream.as_str())?;
+            found = self.event(position, |parts| !parts.is_husk && parts.id == id && parts.stream == stream.as_str())?;
             if found.is_some() {
                 break;
             }

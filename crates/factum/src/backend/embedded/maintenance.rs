@@ -1,15 +1,18 @@
-//! Verifying and salvaging an embedded store, without opening it.
+//! Verifying, compacting and salvaging an embedded store, by its directory.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use factum_engine::disk::{Disk, RealDisk};
-use factum_engine::{Follower, Indexer, Options};
+use factum_engine::{Engine, Follower, Indexer, Options};
 
 use super::payload::{EventIndexer, Keys};
 use crate::error::{Error, Result};
 
-/// How far a verification has come.
+/// A store that is compacted by hand is rid of all files of which more is dead than this, in percent: each is written anew as a whole.
+const DEAD_PERCENT_MAX: u8 = 10;
+
+/// How far a verification has come, or a compaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct VerifyProgress {
     /// Bytes looked at.
@@ -61,6 +64,19 @@ pub struct SalvageReport {
     pub problems: Vec<Problem>,
 }
 
+/// What a compaction did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CompactReport {
+    /// Files of the log.
+    pub segments: u64,
+    /// How many of them were replaced by smaller ones.
+    pub compacted: u64,
+    /// Bytes of the log before.
+    pub bytes_before: u64,
+    /// Bytes of the log after.
+    pub bytes_after: u64,
+}
+
 /// Looks at every byte of the store in `directory`: checksums, order, versions, and the index against the log. Changes nothing, and
 /// works while another process writes.
 ///
@@ -86,6 +102,22 @@ pub fn verify(directory: &Path, progress: &mut dyn FnMut(VerifyProgress)) -> Res
         problems,
         notes: report.notes,
     })
+}
+
+/// Gives back what overwritten records and truncated events take up in the store in `directory`, at once and to the last file. A store that
+/// is open to write does that in the background, where it is worth it; another process must not have it open to write.
+///
+/// # Errors
+/// [`Error::Unavailable`] if there is no store, if another process writes to it, or if the disk has no room for the smaller files beside
+/// the larger ones; [`Error::Corrupt`] if it is damaged. What was compacted until then stays so.
+pub fn compact(directory: &Path, progress: &mut dyn FnMut(VerifyProgress)) -> Result<CompactReport> {
+    let (disk, indexer) = means();
+    let options = Options { dead_percent_max: 100, ..Options::default() };
+    let engine = Engine::open(disk, directory, false, options, indexer, |_| {})?;
+    let mut tell = |bytes, bytes_total| progress(VerifyProgress { bytes, bytes_total });
+    let factum_engine::Compacted { segments, compacted, bytes_before, bytes_after } = engine.compact(DEAD_PERCENT_MAX, &mut tell)?;
+    engine.close();
+    Ok(CompactReport { segments, compacted, bytes_before, bytes_after })
 }
 
 /// Copies everything that is whole in the store in `directory` to a new store in `to`. Streams, ids, times and content stay as they were;

@@ -26,7 +26,7 @@ use crate::{
     Receipt, Record, RecordName, RecordVersion, RecordWrite, Stats, StreamId, StreamInfo, StreamVersion, Support,
 };
 use appending::{AppendRequest, Decide, Request, TruncateRequest};
-pub use maintenance::{Problem, SalvageReport, VerifyProgress, VerifyReport, salvage, verify};
+pub use maintenance::{CompactReport, Problem, SalvageReport, VerifyProgress, VerifyReport, compact, salvage, verify};
 use payload::EventIndexer;
 use reading::{InfoPager, LogPager, StreamPager};
 use source::{Log, Source};
@@ -49,12 +49,16 @@ pub struct EmbeddedOptions {
     pub memtable_bytes_max: usize,
     /// Whether the log's file is filled with zeros ahead of the writer: syncing takes half the time then, and twice as much is written.
     pub fill_ahead: bool,
+    /// A file of the log that is complete is replaced by a smaller one, in the background, when more of its bytes are dead than this, in
+    /// percent: values of records that were overwritten, and the content of truncated events. Never at 100.
+    pub dead_percent_max: u8,
 }
 
 impl Default for EmbeddedOptions {
     fn default() -> Self {
-        let Options { segment_bytes_max, memtable_bytes_max, fill_ahead } = Options::default();
-        Self { read_only: false, create: true, limits: Limits::default(), segment_bytes_max, memtable_bytes_max, fill_ahead }
+        let Options { segment_bytes_max, memtable_bytes_max, fill_ahead, dead_percent_max } = Options::default();
+        let limits = Limits::default();
+        Self { read_only: false, create: true, limits, segment_bytes_max, memtable_bytes_max, fill_ahead, dead_percent_max }
     }
 }
 
@@ -77,9 +81,10 @@ impl Embedded {
     /// [`Error::Corrupt`] if it is damaged.
     pub fn open(directory: impl AsRef<Path>, options: EmbeddedOptions) -> Result<Self> {
         let directory = directory.as_ref();
-        let EmbeddedOptions { read_only, create, limits, segment_bytes_max, memtable_bytes_max, fill_ahead } = options;
+        let EmbeddedOptions { read_only, create, limits, segment_bytes_max, memtable_bytes_max, fill_ahead, dead_percent_max } = options;
         check_limits(&limits)?;
-        let options = Options { segment_bytes_max: segment_bytes_max.clamp(1 << 16, 1 << 31), memtable_bytes_max, fill_ahead };
+        let segment_bytes_max = segment_bytes_max.clamp(1 << 16, 1 << 31);
+        let options = Options { segment_bytes_max, memtable_bytes_max, fill_ahead, dead_percent_max };
         let (head, watched) = watch::channel(0);
         let (disk, indexer) = (Arc::new(RealDisk), Arc::new(EventIndexer::default()));
         let log = if read_only {
@@ -109,8 +114,9 @@ impl Embedded {
                 "create" => options.create = truth(name, value)?,
                 "fill_ahead" => options.fill_ahead = truth(name, value)?,
                 "payload_bytes_max" => options.limits.payload_bytes_max = number(name, value, PAYLOAD_BYTES_MAX)?,
+                "dead_percent_max" => options.dead_percent_max = u8::try_from(number(name, value, 100)?).unwrap_or(100),
                 _ => {
-                    let known = "read_only, create, fill_ahead, payload_bytes_max";
+                    let known = "read_only, create, fill_ahead, payload_bytes_max, dead_percent_max";
                     return Err(Error::invalid(format!("file: has no option {name:?}; it has {known}")));
                 }
             }

@@ -37,6 +37,8 @@ const TRUNCATION_PREFIX: u8 = b't';
 const HAS_OCCURRED_AT: u8 = 1;
 const HAS_TAGS: u8 = 2;
 const HAS_METADATA: u8 = 4;
+/// Of a truncated event this is what is left.
+const IS_HUSK: u8 = 8;
 
 /// Makes the keys of one store's names.
 #[derive(Clone, Debug)]
@@ -191,6 +193,15 @@ impl Indexer for EventIndexer {
         let stream = name.strip_prefix(&[TRUNCATION_PREFIX])?;
         Some((keys.key(STREAM, stream), u64::from_le_bytes(value.try_into().ok()?)))
     }
+
+    fn hidden_by(&self, keys: &KeyMaker, payload: &[u8]) -> Option<(Key, Vec<u8>)> {
+        let stream = Parts::read(payload)?.stream.as_bytes();
+        Some((keys.key(TRUNCATION, stream), [&[TRUNCATION_PREFIX], stream].concat()))
+    }
+
+    fn husk(&self, payload: &[u8]) -> Option<Vec<u8>> {
+        Parts::read(payload).filter(|parts| !parts.is_husk).map(|parts| parts.husk())
+    }
 }
 
 /// About how many bytes an event takes.
@@ -213,8 +224,7 @@ pub(super) fn write(stream: &StreamId, event: &NewEvent, out: &mut Vec<u8>) {
         out.extend_from_slice(&occurred_at.subsec_nanosecond().to_le_bytes());
     }
     put_text(out, event.event_type.as_str());
-    out.extend_from_slice(&u16::try_from(stream.as_str().len()).expect("a stream id is short").to_le_bytes());
-    out.extend_from_slice(stream.as_str().as_bytes());
+    put_stream(out, stream.as_str());
     if !event.tags.is_empty() {
         out.push(u8::try_from(event.tags.len()).expect("an event has few tags"));
         for tag in &event.tags {
@@ -233,9 +243,16 @@ fn put_text(out: &mut Vec<u8>, text: &str) {
     out.extend_from_slice(text.as_bytes());
 }
 
+fn put_stream(out: &mut Vec<u8>, stream: &str) {
+    out.extend_from_slice(&u16::try_from(stream.len()).expect("a stream id is short").to_le_bytes());
+    out.extend_from_slice(stream.as_bytes());
+}
+
 /// The parts of a payload, where they stand.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Parts<'p> {
+    /// Whether only the parts are left that others are found by: the event was truncated. It is never given out.
+    pub(super) is_husk: bool,
     pub(super) id: Uuid,
     pub(super) stream: &'p str,
     pub(super) event_type: &'p str,
@@ -252,7 +269,7 @@ impl<'p> Parts<'p> {
     pub(super) fn read(payload: &'p [u8]) -> Option<Self> {
         let mut rest = payload;
         let [flags] = *take(&mut rest, 1)? else { return None };
-        if flags & !(HAS_OCCURRED_AT | HAS_TAGS | HAS_METADATA) != 0 {
+        if flags & !(HAS_OCCURRED_AT | HAS_TAGS | HAS_METADATA | IS_HUSK) != 0 {
             return None;
         }
         let id = Uuid::from_slice(take(&mut rest, 16)?).ok()?;
@@ -276,7 +293,21 @@ impl<'p> Parts<'p> {
         } else {
             &[]
         };
-        Some(Self { id, stream, event_type, occurred_at, tag_count, tags, metadata, data: rest })
+        let is_husk = flags & IS_HUSK != 0;
+        Some(Self { is_husk, id, stream, event_type, occurred_at, tag_count, tags, metadata, data: rest })
+    }
+
+    /// The payload of what is left when the event is truncated: what it is found and counted by, and nothing of its content.
+    fn husk(&self) -> Vec<u8> {
+        let mut out = vec![IS_HUSK | if self.tag_count > 0 { HAS_TAGS } else { 0 }];
+        out.extend_from_slice(self.id.as_bytes());
+        put_text(&mut out, self.event_type);
+        put_stream(&mut out, self.stream);
+        if self.tag_count > 0 {
+            out.push(self.tag_count);
+            self.tags().for_each(|tag| put_text(&mut out, tag));
+        }
+        out
     }
 
     pub(super) fn tags(&self) -> impl Iterator<Item = &'p str> {
@@ -309,9 +340,10 @@ impl Decoder {
     /// So many types are remembered.
     const TYPES_MAX: usize = 16;
 
-    pub(super) fn event(&mut self, entry: &Entry<'_>) -> Result<RecordedEvent> {
+    /// The event in an entry; `None` if only its husk is left.
+    pub(super) fn event(&mut self, entry: &Entry<'_>) -> Result<Option<RecordedEvent>> {
         let Some(parts) = Parts::read(entry.payload) else { return Err(senseless(entry.position)) };
-        self.event_of(entry, &parts)
+        if parts.is_husk { Ok(None) } else { self.event_of(entry, &parts).map(Some) }
     }
 
     #[inline]

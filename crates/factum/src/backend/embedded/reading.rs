@@ -94,8 +94,9 @@ impl Pager for StreamPager {
                 format!("the index has {} of the {} events of {} from version {from}", positions.len(), to - from + 1, self.stream);
             return Err(crate::Error::Corrupt { reason, source: None });
         }
-        let events = read_at(&snapshot, &positions, &mut self.decoder, |_| true)?;
-        if let Some(last) = events.last().map(|event| event.version.get()) {
+        let mut last = None;
+        let events = read_at(&snapshot, &positions, &mut self.decoder, |entry| last = Some(entry.number), |_| true)?;
+        if let Some(last) = last {
             match self.direction {
                 Direction::Forward => self.from = last + 1,
                 Direction::Backward => self.to = last - 1,
@@ -105,11 +106,12 @@ impl Pager for StreamPager {
     }
 }
 
-/// Reads events at scattered positions, those that are wanted, up to a page's worth of bytes.
+/// Reads events at scattered positions, those that are wanted, up to a page's worth of bytes. `passed` is told of each that was looked at.
 fn read_at(
     snapshot: &Snapshot,
     positions: &[u64],
     decoder: &mut Decoder,
+    mut passed: impl FnMut(&Entry<'_>),
     mut wanted: impl FnMut(&RecordedEvent) -> bool,
 ) -> Result<Vec<RecordedEvent>> {
     let mut events = Vec::with_capacity(positions.len());
@@ -117,12 +119,14 @@ fn read_at(
     let mut failure = None;
     snapshot.entries(positions, |entry| {
         bytes += entry.payload.len();
+        passed(&entry);
         match decoder.event(&entry) {
-            Ok(event) => {
+            Ok(Some(event)) => {
                 if wanted(&event) {
                     events.push(event);
                 }
             }
+            Ok(None) => {}
             Err(error) => {
                 failure = Some(error);
                 return ControlFlow::Break(());
@@ -185,8 +189,8 @@ impl LogPager {
         let mut failure = None;
         let mut passed = 0;
         let query = &self.options.query;
-        let events = read_at(snapshot, &positions, &mut self.decoder, |event| {
-            passed = event.position.number();
+        let pass = |entry: &Entry<'_>| passed = entry.position;
+        let events = read_at(snapshot, &positions, &mut self.decoder, pass, |event| {
             query.matches_event(event) && truncations.is_readable(event, &mut failure)
         })?;
         if let Some(error) = failure {
@@ -209,7 +213,7 @@ impl LogPager {
                 failure = Some(senseless(entry.position));
                 return ControlFlow::Break(());
             };
-            if !all && !may_match(query, &parts) {
+            if parts.is_husk || !all && !may_match(query, &parts) {
                 return if visits < PAGE_VISITS_MAX { ControlFlow::Continue(()) } else { ControlFlow::Break(()) };
             }
             match decoder.event_of(&entry, &parts) {

@@ -5,6 +5,7 @@ use std::fs;
 use std::ops::ControlFlow;
 use std::path::Path;
 
+use factum_engine::disk::RealDisk;
 use factum_engine::{Key, Snapshot, Take};
 use jiff::Timestamp;
 
@@ -20,7 +21,8 @@ pub(super) fn stats(source: &Source, directory: &Path) -> Result<Stats> {
     let last = snapshot.last();
     let (categories, categories_cut) = counts(&snapshot, keys.categories(), |parts| category_of(parts.stream), |name| keys.category(name))?;
     let (types, types_cut) = counts(&snapshot, keys.types(), |parts| parts.event_type, |name| keys.event_type(name))?;
-    let (disk_bytes, details) = files(directory);
+    let (disk_bytes, mut details) = files(directory);
+    details.extend(factum_engine::dead_bytes(&RealDisk, directory).map(|bytes| ("dead_bytes".to_owned(), bytes)));
     Ok(Stats {
         store: "file".to_owned(),
         events: last,
