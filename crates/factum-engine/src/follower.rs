@@ -1,5 +1,6 @@
 //! Reading along: a log opened read-only, in a process that does not write it.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -54,6 +55,7 @@ impl Follower {
                 self.open_again(&mut state)?;
             }
             state.torn = true;
+            let segments = state.shared.view().segments.len();
             if let Err(error) = catch_up(&self.disk, &state.shared, mark) {
                 // A file that was opened may have been replaced since.
                 tracing::debug!(%error, "what is new could not be taken in; the log is opened again");
@@ -61,6 +63,12 @@ impl Follower {
                 catch_up(&self.disk, &state.shared, mark)?;
             }
             state.torn = false;
+            // If this fails now, the files that were replaced take up their space for a while.
+            if state.shared.view().segments.len() > segments
+                && let Err(error) = let_go(&self.disk, &state.shared)
+            {
+                tracing::debug!(%error, "segments that were compacted could not be looked at");
+            }
             let too_large = state.shared.view().tables.active.bytes() > state.memtable_bytes_max;
             // If this fails now, it takes more memory for a while.
             if too_large && let Err(error) = self.open_again(&mut state) {
@@ -126,6 +134,27 @@ fn catch_up(disk: &Arc<dyn Disk>, shared: &Shared, mark: Mark) -> Result<()> {
         return Err(Error::corrupt(&shared.paths.log, None, what));
     }
     shared.publish(mark.last, mark.end);
+    Ok(())
+}
+
+/// Lets go of the files of segments that were compacted since they were opened: as long as someone has them they take up their space.
+fn let_go(disk: &Arc<dyn Disk>, shared: &Shared) -> Result<()> {
+    let files = disk.list(&shared.paths.log).map_err(Error::io("can't list", &shared.paths.log))?;
+    let files: HashMap<String, u64> = files.into_iter().collect();
+    let Snapshot { view, end, .. } = shared.snapshot();
+    for (index, segment) in view.segments.iter().enumerate().take(view.segments.len() - 1) {
+        let name = segment.path.file_name().unwrap_or_default().to_string_lossy();
+        let bytes = segment.file.size().map_err(segment.io("can't read"))?;
+        if files.get(&*name).is_none_or(|now| *now == bytes) {
+            continue;
+        }
+        let replaced = Segment::open(disk, &segment.path, Access::Read, 0)?;
+        let fits = replaced.compaction.is_some_and(|compaction| compaction.written_end == segment.written_end());
+        // What lacks something that is still shown waits for the next time.
+        if fits && replaced.decided_at() <= end {
+            shared.change_view(|view| view.segments[index] = Arc::new(replaced));
+        }
+    }
     Ok(())
 }
 

@@ -17,7 +17,7 @@ use crate::index::run::{Run, RunHeader};
 use crate::index::run_writer::RunWriter;
 use crate::key::{Key, KeyMaker, Kind};
 use crate::read::Take;
-use crate::segment::{Anchors, FIRST_FRAME, Location, Scan, Segment, SegmentHeader, segment_path, sidecar_path};
+use crate::segment::{Anchors, Compaction, FIRST_FRAME, Location, Scan, Segment, SegmentHeader, segment_path, sidecar_path};
 use crate::shared::{Indexer, Options};
 use crate::verify::verify;
 
@@ -91,6 +91,25 @@ fn seal(bytes: &mut Vec<u8>) -> bool {
     true
 }
 
+/// The same bytes as the frames of a compacted segment, in front of an empty one.
+fn compacted(segment: &Segment, bytes: &[u8]) {
+    let (directory, end) = (Path::new("/compacted/log"), Compaction::FIRST_FRAME + bytes.len() as u64);
+    let compaction = Compaction { decided_at: Location::new(2, FIRST_FRAME), written_end: 1 << 20, end };
+    let next = SegmentHeader { number: 2, first_position: 2, previous_end: 1 << 20, ..segment.header };
+    let disk = Memory::default();
+    disk.put(&segment_path(directory, 1), [&segment.compacted_headers(SEED, compaction), bytes].concat());
+    disk.put(&segment_path(directory, 2), next.to_bytes().to_vec());
+    let shared: Arc<dyn Disk> = Arc::new(disk);
+    let segment = Segment::open(&shared, &segment_path(directory, 1), Access::Read, 0).expect("the headers are whole");
+    for written in [0, 64, 1_000, 1 << 20] {
+        let _ = segment.frame_written_at(written);
+    }
+    let indexer: Arc<dyn Indexer> = Arc::new(Opaque);
+    let root = Path::new("/compacted");
+    let _ = verify(&shared, root, &indexer, &mut |_, _| {});
+    let _ = Follower::open(shared, root, Options::default(), indexer).and_then(|follower| follower.snapshot());
+}
+
 fn scan(bytes: &[u8]) {
     let header = SegmentHeader { store: STORE, number: 1, seed: SEED, first_position: 1, previous_end: 0 };
     let directory = Path::new("/store/log");
@@ -101,6 +120,7 @@ fn scan(bytes: &[u8]) {
     let shared: Arc<dyn Disk> = Arc::new(disk);
     let indexer: Arc<dyn Indexer> = Arc::new(Opaque);
     let segment = Segment::open(&shared, &segment_path(directory, 1), Access::Read, 0).expect("the header is whole");
+    compacted(&segment, bytes);
     let mut scan = Scan::new(&segment, FIRST_FRAME);
     while let Ok(Some(_)) = scan.next_whole(FIRST_FRAME + bytes.len() as u64) {}
     let _ = Scan::new(&segment, scan.offset()).tail("fuzzed");

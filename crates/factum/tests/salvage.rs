@@ -3,8 +3,9 @@
 
 use std::path::Path;
 
-use factum::backend::embedded::{salvage, verify};
-use factum::{EventStoreExt, ExpectedVersion, NewEvent, StreamId, StreamVersion, connect};
+use factum::backend::embedded::{compact, salvage, verify};
+use factum::{Direction, EventStoreExt, ExpectedVersion, NewEvent, ReadLog, ReadStream, RecordedEvent, StreamId, StreamVersion, connect};
+use futures::TryStreamExt;
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 
@@ -46,6 +47,40 @@ async fn salvaging_never_hides_an_event_that_could_be_read() -> Outcome {
     };
     assert_eq!(said(&order).await?, ["Order-1 the second one", "Order-1 the third one"]);
     assert_eq!(said(&other).await?, ["Order-2 the second one", "Order-2 the third one"], "the other stream stays truncated");
+    store.close().await?;
+    assert_eq!(verify(&new, &mut |_| {})?.problems, []);
+    Ok(())
+}
+
+/// Of truncated events only husks are left after a compaction. When the record is lost that says what was truncated, they are still no
+/// events.
+#[tokio::test]
+async fn what_is_left_of_truncated_events_is_never_read_as_events() -> Outcome {
+    let directory = tempfile::tempdir()?;
+    let (old, new) = (directory.path().join("old"), directory.path().join("new"));
+    let order = StreamId::new("Order-1")?;
+    let store = connect(&format!("file:{}", old.display())).await?;
+    let events = (1..=40).map(|number| NewEvent::json("Said", &format!("{number:01000}"))).collect::<Result<Vec<_>, _>>()?;
+    let last = events[39].clone();
+    store.append_to(&order, ExpectedVersion::NoStream, events).await?;
+    store.truncate_before(&order, StreamVersion::new(30)).await?;
+    store.close().await?;
+    drop(store);
+    assert_eq!(compact(&old, &mut |_| {})?.compacted, 1);
+    damage(&old, "tOrder-1")?;
+    assert_eq!(salvage(&old, &new, &mut |_| {})?.events, 40);
+
+    let store = connect(&format!("file:{}", new.display())).await?;
+    for direction in [Direction::Forward, Direction::Backward] {
+        let read: Vec<RecordedEvent> = store.read_stream(&order, ReadStream { direction, ..ReadStream::default() }).try_collect().await?;
+        let mut versions: Vec<u64> = read.iter().map(|event| event.version.get()).collect();
+        versions.sort_unstable();
+        assert_eq!(versions, (30..=40).collect::<Vec<_>>());
+        let log: Vec<RecordedEvent> = store.read_log(ReadLog { direction, ..ReadLog::default() }).try_collect().await?;
+        assert_eq!(log, read);
+    }
+    assert_eq!(store.version(&order).await?, StreamVersion::new(40));
+    assert!(store.append_to(&order, ExpectedVersion::Any, vec![last]).await?.duplicate);
     store.close().await?;
     assert_eq!(verify(&new, &mut |_| {})?.problems, []);
     Ok(())
