@@ -65,6 +65,9 @@ pub(super) fn add(one: Stats, other: Stats) -> Stats {
         let known = details.entry(name).or_default();
         *known = (*known).max(count);
     }
+    let mut notes = one.notes;
+    notes.extend(other.notes);
+    notes.dedup();
     Stats {
         store: one.store,
         events: one.events + other.events,
@@ -77,6 +80,7 @@ pub(super) fn add(one: Stats, other: Stats) -> Stats {
         last_recorded_at: one.last_recorded_at.max(other.last_recorded_at),
         disk_bytes: add_names(one.disk_bytes, other.disk_bytes).0,
         details,
+        notes,
     }
 }
 
