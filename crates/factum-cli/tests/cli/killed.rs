@@ -13,6 +13,8 @@ use crate::folder::{Folder, Ran};
 
 const ROUNDS: u64 = 12;
 const STREAMS: u64 = 37;
+/// So many lines are written at once.
+const AT_ONCE: u64 = 100;
 
 /// A receipt: the stream, and the versions and positions of the first and the last event of lines that came one after another.
 type Receipt = (String, [u64; 2], [u64; 2], [u64; 2]);
@@ -34,12 +36,14 @@ fn receipt(text: &str) -> Option<Receipt> {
 
 /// Writes events until nobody reads them any more, and gives how many were handed over at least in part.
 fn feed(mut input: ChildStdin, from: u64, stop: &AtomicBool) -> u64 {
-    for number in from.. {
-        if stop.load(Ordering::Relaxed) || input.write_all(line(number).as_bytes()).is_err() {
-            return number;
+    let mut next = from;
+    loop {
+        let lines: String = (next..next + AT_ONCE).map(line).collect();
+        next += AT_ONCE;
+        if stop.load(Ordering::Relaxed) || input.write_all(lines.as_bytes()).is_err() {
+            return next;
         }
     }
-    from
 }
 
 #[cfg(unix)]
