@@ -18,6 +18,12 @@ const NEEDS: &[Need] = &[
     Need { command: "cc", package: "gcc", purpose: "compiles the SQLite that the benchmarks compare with", service: None },
     Need { command: "c++", package: "g++", purpose: "compiles the fuzzer", service: None },
     Need {
+        command: "pg_ctlcluster",
+        package: "postgresql",
+        purpose: "brings the PostgreSQL that the store in it is tested with",
+        service: Some("postgresql"),
+    },
+    Need {
         command: "redis-server",
         package: "redis-server",
         purpose: "is what the store on Redis is tested with",

@@ -19,7 +19,7 @@ Exit codes: 0 done, 1 could not, 2 called wrongly, 3 conflict (the store is not 
 #[derive(Parser, Debug)]
 #[command(name = "factum", version, after_help = EXAMPLES, max_term_width = 120, disable_help_subcommand = true)]
 pub(crate) struct Arguments {
-    /// The store: file:PATH, a directory of events
+    /// The store: file:PATH, a directory of events; or postgres://… or redis://…, where this program has them
     #[arg(long, global = true, env = "FACTUM_STORE", default_value = store_url::DEFAULT, value_name = "URL", help_heading = "Everywhere")]
     pub(crate) store: String,
     /// Print data as JSON, one object per line
@@ -32,6 +32,7 @@ pub(crate) struct Arguments {
 /// What to do.
 #[derive(Subcommand, Debug)]
 pub(crate) enum Command {
+    Init(commands::init::Init),
     Append(commands::append::Append),
     Import(commands::import::Import),
     Export(commands::export::Export),

@@ -36,6 +36,14 @@ pub(crate) async fn open_to_change(url: &str) -> Result<SharedStore, Failure> {
     Ok(factum::connect(&file.with_option("create=false")).await?)
 }
 
+/// Opens a store, making it or bringing it up to date.
+pub(crate) async fn open_to_init(url: &str) -> Result<SharedStore, Failure> {
+    if url.starts_with("postgres") {
+        return Ok(factum::connect(&with_option(url, "create=true")).await?);
+    }
+    Ok(open_to_write(url).await?.0)
+}
+
 /// The directory of a store of the embedded engine, which must be there; `doing` is what only such a store can do.
 pub(crate) fn directory(url: &str, doing: &str) -> Result<PathBuf, Failure> {
     let Some(file) = FileUrl::of(url) else {

@@ -7,6 +7,7 @@ pub(crate) mod copy;
 pub(crate) mod demo;
 pub(crate) mod export;
 pub(crate) mod import;
+pub(crate) mod init;
 pub(crate) mod log;
 pub(crate) mod read;
 pub(crate) mod replay;
@@ -31,6 +32,7 @@ pub(crate) async fn run(arguments: Arguments, console: &mut Console<'_>) -> Resu
 /// Runs any command but the demo, which runs the others.
 pub(crate) async fn run_one(store: &str, command: Command, console: &mut Console<'_>) -> Result<(), Failure> {
     match command {
+        Command::Init(init) => init::run(init, store, console).await,
         Command::Append(append) => append::run(append, store, console).await,
         Command::Import(import) => import::run(import, store, console).await,
         Command::Export(export) => export::run(export, store, console).await,

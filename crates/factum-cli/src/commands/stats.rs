@@ -47,6 +47,9 @@ pub(crate) async fn run(_: Stats, url: &str, console: &mut Console<'_>) -> Resul
     print(&table, console)?;
     names("category", &stats.categories, console)?;
     names("type", &stats.types, console)?;
+    for note in &stats.notes {
+        console.note(note);
+    }
     if stats.names_cut {
         console.note("there are more categories or types than the store counts by name");
     }

@@ -9,6 +9,8 @@ mod folder;
 mod import;
 mod killed;
 mod log;
+#[cfg(feature = "postgres")]
+mod postgres;
 #[cfg(feature = "redis")]
 mod redis;
 mod replay;
