@@ -94,6 +94,8 @@ async fn a_record_that_is_written_again_and_again_takes_the_space_of_a_few() -> 
     assert!(replaced_files_in_use(path)? < 10, "{} files that were replaced are in use", replaced_files_in_use(path)?);
     drop(reader);
     close(store).await?;
+    let stats = follow(path)?.stats().await?;
+    assert!(stats.details.get("dead_bytes").is_some_and(|bytes| *bytes < 64 << 10), "{:?}", stats.details);
     assert_eq!(verify(path, &mut |_| {})?.problems, []);
     // The log is the only truth: versions go on where they were without the index, too.
     fs::remove_dir_all(path.join("index"))?;

@@ -34,6 +34,12 @@ pub(super) struct Kept<'f> {
 }
 
 impl Kept<'_> {
+    /// How many of those bytes there would be less if its records were superseded.
+    pub(super) fn record_bytes(&self) -> u64 {
+        let without = Kept { entries: self.entries.iter().map(|body| Cow::Borrowed(&**body)).collect(), records: Vec::new() };
+        if self.records.is_empty() { 0 } else { self.bytes() - without.bytes() }
+    }
+
     /// The size of a frame of this, in bytes; 0 if nothing is left.
     pub(super) fn bytes(&self) -> u64 {
         let slots = self.entries.len() + self.records.len();

@@ -1,7 +1,8 @@
 //! Compaction: complete segments in which much is dead are replaced by smaller files, one at a time, in the background.
 //!
-//! A segment is weighed when it is complete, again each time the log behind it has become twice as long, and when truncations suggest
-//! that much of it died. So a log that is only added to costs little, and one whose records are overwritten stays small.
+//! A segment is weighed when it is complete, if there are records in it. It is weighed again each time the log behind it has become twice as
+//! long, if enough of it is records, and when truncations suggest that enough of it died. So a log that is only added to costs little, and
+//! one whose records are overwritten stays small.
 
 mod dead;
 mod notes;
@@ -12,7 +13,6 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
-use crate::key::Kind;
 use crate::read::Snapshot;
 use crate::segment::Segment;
 use crate::shared::Shared;
@@ -113,9 +113,10 @@ impl Compactor {
         let shared = &*self.shared;
         let mut notes = self.work.lock().unwrap_or_else(PoisonError::into_inner);
         let snapshot = shared.snapshot();
-        if shared.options.dead_percent_max >= 100 || complete(&snapshot).next().is_none() || !has_records(&snapshot) {
+        if shared.options.dead_percent_max >= 100 {
             return Ok(());
         }
+        complete(&snapshot).for_each(|segment| notes.note_if_immortal(segment, &snapshot));
         notes.follow(shared, &snapshot)?;
         for segment in complete(&snapshot) {
             if !notes.is_due(segment, &snapshot, shared.options.dead_percent_max) {
@@ -133,7 +134,7 @@ impl Compactor {
                 Err(error) => return Err(error),
             }
         }
-        notes.write(shared);
+        notes.write_if_weighed(shared);
         Ok(())
     }
 
@@ -148,9 +149,9 @@ impl Compactor {
         if shared.disk.room(&shared.paths.log).is_some_and(|room| room < weight.live + ROOM_BYTES_MIN) {
             return Err(Error::Full { path: segment.path.clone() });
         }
-        let Some(compacted) = rewrite(shared, segment, pace)? else { return Ok(false) };
+        let Some((compacted, left)) = rewrite(shared, segment, pace)? else { return Ok(false) };
         tracing::debug!(segment = %segment.path.display(), dead = weight.dead, live = weight.live, "a segment was compacted");
-        notes.note(&compacted, snapshot, Weight { live: compacted.end() - compacted.first_frame(), dead: 0 });
+        notes.note(&compacted, snapshot, left);
         Ok(true)
     }
 
@@ -180,8 +181,8 @@ impl Compactor {
             let weight = weigh(shared, segment, &mut pace)?.ok_or(Error::Closed)?;
             notes.note(segment, &snapshot, weight);
             if weight.exceeds(dead_percent_max) && weight.dead >= WORTH_BYTES {
-                let compacted = rewrite(shared, segment, &mut pace)?.ok_or(Error::Closed)?;
-                notes.note(&compacted, &snapshot, Weight { live: compacted.end() - compacted.first_frame(), dead: 0 });
+                let (compacted, left) = rewrite(shared, segment, &mut pace)?.ok_or(Error::Closed)?;
+                notes.note(&compacted, &snapshot, left);
                 count += 1;
             }
             done += segment.end();
@@ -196,9 +197,4 @@ impl Compactor {
 fn complete(snapshot: &Snapshot) -> impl Iterator<Item = &Arc<Segment>> {
     let active = snapshot.end.segment();
     snapshot.view.segments.iter().filter(move |segment| segment.header.number < active)
-}
-
-/// Whether there is any record. Without one nothing is ever dead.
-fn has_records(snapshot: &Snapshot) -> bool {
-    (Kind::FIRST_OF_RECORDS.0..=u8::MAX).any(|kind| snapshot.has_records(Kind(kind)))
 }

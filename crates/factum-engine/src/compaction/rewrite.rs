@@ -18,10 +18,18 @@ const PIECE_BYTES: usize = if cfg!(test) { 600 } else { 1 << 20 };
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Weight {
     pub(crate) live: u64,
+    /// Those of the live bytes that are of records, and die when these are written again.
+    pub(crate) records: u64,
     pub(crate) dead: u64,
 }
 
 impl Weight {
+    /// What it weighs when so many of its live bytes are dead.
+    pub(crate) fn with_dead(self, bytes: u64) -> Self {
+        let bytes = bytes.min(self.live);
+        Self { live: self.live - bytes, dead: self.dead + bytes, ..self }
+    }
+
     /// Whether more than so much of it is dead, in percent.
     pub(crate) fn exceeds(self, dead_percent_max: u8) -> bool {
         u128::from(self.dead) * 100 > u128::from(self.live + self.dead) * u128::from(dead_percent_max)
@@ -35,9 +43,10 @@ pub(crate) fn weigh(shared: &Shared, segment: &Segment, pace: &mut Pace<'_>) -> 
     let mut scan = Scan::new(segment, segment.first_frame());
     let end = segment.end();
     while let Some((offset, frame)) = scan.next_whole(end)? {
-        let kept = judge.keep(segment, offset, &frame)?.bytes();
-        weight.live += kept;
-        weight.dead += (frame.header.bytes as u64).saturating_sub(kept);
+        let kept = judge.keep(segment, offset, &frame)?;
+        weight.live += kept.bytes();
+        weight.records += kept.record_bytes();
+        weight.dead += (frame.header.bytes as u64).saturating_sub(kept.bytes());
         if !pace.keep(frame.header.bytes) {
             return Ok(None);
         }
@@ -47,11 +56,11 @@ pub(crate) fn weigh(shared: &Shared, segment: &Segment, pace: &mut Pace<'_>) -> 
 
 /// Puts a smaller file in the place of a complete segment's, and shows it to readers who come from now on. `None` if it was stopped before
 /// it was done. Whatever fails, one of the two files is there, whole, and both say the same of all that is alive.
-pub(crate) fn rewrite(shared: &Shared, segment: &Arc<Segment>, pace: &mut Pace<'_>) -> Result<Option<Arc<Segment>>> {
+pub(crate) fn rewrite(shared: &Shared, segment: &Arc<Segment>, pace: &mut Pace<'_>) -> Result<Option<(Arc<Segment>, Weight)>> {
     let temporary = segment.path.with_extension("seg.new");
     let written = write(shared, segment, &temporary, pace);
     match written {
-        Ok(Some(compacted)) => replace(shared, segment, compacted).map(Some),
+        Ok(Some((compacted, weight))) => Ok(Some((replace(shared, segment, compacted)?, weight))),
         gave_up => {
             // What can't be removed now is removed when the log is opened.
             let _ = shared.disk.remove(&temporary);
@@ -77,7 +86,7 @@ impl Tally {
 }
 
 /// Writes what is alive, durably, under another name, and reads it back.
-fn write(shared: &Shared, segment: &Segment, temporary: &Path, pace: &mut Pace<'_>) -> Result<Option<Segment>> {
+fn write(shared: &Shared, segment: &Segment, temporary: &Path, pace: &mut Pace<'_>) -> Result<Option<(Segment, Weight)>> {
     let mut judge = Judge::new(shared);
     assert!(judge.decided_at().segment() > segment.header.number, "only a complete segment is compacted");
     let mut seed = [0; 4];
@@ -87,6 +96,7 @@ fn write(shared: &Shared, segment: &Segment, temporary: &Path, pace: &mut Pace<'
     // The headers come last: what they say is not known before.
     let mut compaction = Compaction { decided_at: judge.decided_at(), written_end: segment.written_end(), end: Compaction::FIRST_FRAME };
     let mut tally = Tally { next_position: segment.header.first_position, ..Tally::default() };
+    let mut weight = Weight::default();
     let mut bytes = Vec::new();
     let mut write_piece = |bytes: &mut Vec<u8>| {
         file.write(compaction.end, bytes).map_err(Error::io("can't write", temporary))?;
@@ -104,6 +114,8 @@ fn write(shared: &Shared, segment: &Segment, temporary: &Path, pace: &mut Pace<'
             let place = Place { seed, position: header.position, time: header.time, behind };
             frame::write_bodies(&place, &kept.entries, &kept.records, &mut bytes);
             tally.count(kept.records.len(), header.next_position());
+            weight.live += kept.bytes();
+            weight.records += kept.record_bytes();
         }
         if bytes.len() >= PIECE_BYTES {
             write_piece(&mut bytes)?;
@@ -128,7 +140,7 @@ fn write(shared: &Shared, segment: &Segment, temporary: &Path, pace: &mut Pace<'
     if found != tally {
         return Err(Error::corrupt(temporary, None, format!("{found:?} was read back of {tally:?}; the file is thrown away")));
     }
-    Ok(Some(compacted))
+    Ok(Some((compacted, weight)))
 }
 
 /// Lets a compacted segment take the place of the one it was made of.
