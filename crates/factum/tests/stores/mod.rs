@@ -29,12 +29,16 @@ pub(crate) struct Missing {
 
 /// All stores, in the order of their columns.
 pub(crate) fn all() -> Stores {
-    let mut stores = Stores { here: vec![Arc::new(InMemory)], missing: Vec::new() };
-    #[cfg(feature = "embedded")]
-    file::add(&mut stores);
-    #[cfg(feature = "postgres")]
-    postgres::add(&mut stores);
-    #[cfg(feature = "redis")]
-    redis::add(&mut stores);
+    let kinds: &[fn(&mut Stores)] = &[
+        |stores| stores.here.push(Arc::new(InMemory)),
+        #[cfg(feature = "embedded")]
+        file::add,
+        #[cfg(feature = "postgres")]
+        postgres::add,
+        #[cfg(feature = "redis")]
+        redis::add,
+    ];
+    let mut stores = Stores { here: Vec::new(), missing: Vec::new() };
+    kinds.iter().for_each(|add| add(&mut stores));
     stores
 }
