@@ -398,3 +398,34 @@ impl Decoder {
 pub(super) fn senseless(position: u64) -> Error {
     Error::Corrupt { reason: format!("the event at position {position} makes no sense"), source: None }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_husk_has_the_keys_of_its_event_and_nothing_of_its_content() {
+        let maker = KeyMaker::new([5; 16]);
+        let indexer = EventIndexer::default();
+        for number in 0..64u128 {
+            let stream = StreamId::new(["Order-1", "Bestellung-ü", "alone"][number as usize % 3]).expect("valid");
+            let mut event = NewEvent::json("Placed", &"secret").expect("it can be written").with_id(Uuid::from_u128(number));
+            for tag in 0..number % 4 {
+                event = event.with_tag(Tag::new(format!("tag:{tag}")).expect("valid"));
+            }
+            if number & 4 > 0 {
+                event = event.with_metadata("secret");
+            }
+            if number & 8 > 0 {
+                event = event.with_occurred_at(Timestamp::UNIX_EPOCH);
+            }
+            let mut payload = Vec::new();
+            write(&stream, &event, &mut payload);
+            let husk = indexer.husk(&payload).expect("something is left out");
+            assert!(husk.len() < payload.len() && !husk.windows(6).any(|part| part == b"secret"), "{event:?}");
+            assert_eq!(indexer.terms(&maker, &husk).expect("it makes sense"), indexer.terms(&maker, &payload).expect("it makes sense"));
+            assert_eq!(indexer.hidden_by(&maker, &husk), indexer.hidden_by(&maker, &payload));
+            assert_eq!(indexer.husk(&husk), None, "nothing more is left out");
+        }
+    }
+}
