@@ -11,7 +11,8 @@ cargo xtask bench [OPTIONS]     measure Factum beside the limits of this machine
   --streams N      streams of the large store (default 10000000, at most one per event)
   --seconds N      how long each appending load runs (default 2)
   --dir DIR        where the data goes (default: beside the program that runs, which is not in memory)
-  --store URL      file: (the default) or memory:, which skips what needs a disk
+  --store URL      file: (the default); memory:, which skips what needs a disk; or redis:, which starts a server, or redis://HOST:PORT:
+                   stores on a server are measured beside the bare server, with --seconds only
   --json           one JSON object instead of a table";
 
 /// What to do.
@@ -32,12 +33,23 @@ pub(crate) struct Arguments {
     pub(crate) load: Duration,
     pub(crate) dir: Option<PathBuf>,
     pub(crate) in_memory: bool,
+    /// The URL of a store on a server.
+    pub(crate) served: Option<String>,
     pub(crate) json: bool,
 }
 
 impl Default for Arguments {
     fn default() -> Self {
-        Self { only: None, scale: 10_000_000, streams: 10_000_000, load: Duration::from_secs(2), dir: None, in_memory: false, json: false }
+        Self {
+            only: None,
+            scale: 10_000_000,
+            streams: 10_000_000,
+            load: Duration::from_secs(2),
+            dir: None,
+            in_memory: false,
+            served: None,
+            json: false,
+        }
     }
 }
 
@@ -60,7 +72,10 @@ pub(crate) fn parse(words: &[String]) -> Result<Task, String> {
             "--streams" => arguments.streams = number(word, value()?, 100_000_000)?,
             "--seconds" => arguments.load = Duration::from_secs(number(word, value()?, 3_600)?),
             "--dir" => arguments.dir = Some(PathBuf::from(value()?)),
-            "--store" => arguments.in_memory = is_in_memory(value()?)?,
+            "--store" => match value()? {
+                url if crate::served::is_served(url) => arguments.served = Some(url.to_owned()),
+                url => arguments.in_memory = is_in_memory(url)?,
+            },
             _ => return Err(format!("{word} is not an option")),
         }
     }
@@ -82,7 +97,7 @@ fn is_in_memory(url: &str) -> Result<bool, String> {
     match url {
         "memory:" => Ok(true),
         "file:" => Ok(false),
-        _ => Err(format!("--store takes memory: or file: (with --dir for where), not {url:?}")),
+        _ => Err(format!("--store takes memory:, file: (with --dir for where) or redis:, not {url:?}")),
     }
 }
 
@@ -96,7 +111,7 @@ mod tests {
 
     #[test]
     fn what_is_not_understood_is_refused() {
-        for line in ["--only nothing", "--scale", "--scale 0", "--scale 1000000001", "--fast", "--store redis:"] {
+        for line in ["--only nothing", "--scale", "--scale 0", "--scale 1000000001", "--fast", "--store kafka:"] {
             assert!(parsed(line).is_err(), "{line}");
         }
     }

@@ -12,18 +12,24 @@ pub(crate) fn look(workbench: &Workbench) -> Outcome<Vec<(&'static str, String)>
     let store = workbench.open("look")?;
     let Capabilities { store: kind, durability, .. } = store.capabilities();
     workbench.runtime.block_on(store.close())?;
-    let cores = std::thread::available_parallelism()?;
+    let mut conditions = of_store(kind, durability);
+    conditions.push(("file system", file_system(workbench.folder()).unwrap_or_else(|| "unknown".to_owned())));
+    Ok(conditions)
+}
+
+/// The conditions under which a store is measured that says this of itself.
+pub(crate) fn of_store(kind: &str, durability: &str) -> Vec<(&'static str, String)> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let system = rustix::system::uname();
-    Ok(vec![
+    vec![
         ("store", kind.to_owned()),
         ("durability", durability.to_owned()),
         ("events", format!("{PAYLOAD_BYTES} bytes of JSON each, no metadata, no tags, unless a row says otherwise")),
         ("machine", format!("{cores} cores of {}, load generator on the same; {} of memory", processor(), memory())),
         ("load", load()),
         ("system", format!("{} {}", system.sysname().to_string_lossy(), system.release().to_string_lossy())),
-        ("file system", file_system(workbench.folder()).unwrap_or_else(|| "unknown".to_owned())),
         ("build", if cfg!(debug_assertions) { "not optimised: the figures mean nothing".to_owned() } else { "release".to_owned() }),
-    ])
+    ]
 }
 
 fn processor() -> String {

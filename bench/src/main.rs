@@ -17,6 +17,7 @@ mod page_cache;
 mod raw;
 mod report;
 mod sample;
+mod served;
 mod sqlite;
 mod stream;
 mod workbench;
@@ -69,7 +70,8 @@ fn main() -> ExitCode {
     }
 }
 
-fn measure(arguments: &Arguments) -> Outcome {
+/// Measures a store of this machine.
+fn measure_here(arguments: &Arguments) -> Outcome<Report> {
     let mut workbench = Workbench::new(arguments.clone())?;
     let mut report = Report::new(conditions::look(&workbench)?);
     for (name, measure) in GROUPS {
@@ -78,6 +80,14 @@ fn measure(arguments: &Arguments) -> Outcome {
             measure(&mut workbench, &mut report)?;
         }
     }
+    Ok(report)
+}
+
+fn measure(arguments: &Arguments) -> Outcome {
+    let report = match &arguments.served {
+        Some(url) => served::measure(url, arguments)?,
+        None => measure_here(arguments)?,
+    };
     if arguments.json {
         println!("{}", report.json());
     } else {

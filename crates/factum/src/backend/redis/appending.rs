@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
-use redis::{Cmd, Value};
+use redis::Value;
 
-use super::error::{corrupt, unreadable};
-use super::library::{Call, Library, Request};
+use super::error::{Failure, corrupt, unavailable, unreadable};
+use super::library::{Call, Request};
 use super::link::{Link, Repeat};
 use super::servers::Servers;
 use crate::error::{Conflict, ConflictReason, Error, Result};
@@ -45,36 +45,53 @@ impl SendBatch for Appender {
     async fn send_batch(&self, batch: Vec<Append>) -> Vec<Result<Receipt>> {
         // With one partition positions follow one another, and there is nothing to be above of.
         let height = if self.place.partitions == 1 { 0 } else { self.height.load(Ordering::Acquire) };
-        let in_cluster = self.servers.is_cluster();
-        let command = |append| command(append, self.servers.library(), &self.log, in_cluster, self.place, height);
-        let answers = self.link.commands(batch.iter().map(command).collect(), Repeat::Never).await;
-        let receipts: Vec<_> = batch.into_iter().zip(answers).map(|(append, answer)| receipt(append, answer?, self.place)).collect();
+        let mut request = self.servers.library().call(Call::Append, &self.log);
+        let Place { partitions, partition } = self.place;
+        request.arg(if self.servers.is_cluster() { "cluster" } else { "single" }).arg(partitions).arg(partition).arg(height);
+        request.arg(batch.len());
+        batch.iter().for_each(|append| add_append(&mut request, append));
+        let answers = match self.link.command(request.into_cmd(), Repeat::Never).await {
+            Ok(Value::Array(answers)) if answers.len() == batch.len() => answers,
+            Ok(_) => return batch.iter().map(|_| Err(unreadable("one of a batch of appends"))).collect(),
+            Err(error) => return for_each(error, batch.len()),
+        };
+        let receipt = |(append, answer)| receipt(append, answer, self.place);
+        let receipts: Vec<_> = batch.into_iter().zip(answers).map(receipt).collect();
         let reached = receipts.iter().flatten().map(Receipt::last_position).max().unwrap_or_default();
         self.height.fetch_max(self.place.height(reached), Ordering::AcqRel);
         receipts
     }
 }
 
-/// The command that appends; its positions are to be above `height`.
-pub(super) fn command(append: &Append, library: &Library, log: &str, in_cluster: bool, place: Place, height: u64) -> Cmd {
-    let mut request = library.call(Call::Append, log);
-    request.arg(if in_cluster { "cluster" } else { "single" }).arg(place.partitions).arg(place.partition).arg(height);
+/// The same error for each append of a batch; the first has its source.
+fn for_each(error: Error, count: usize) -> Vec<Result<Receipt>> {
+    let again = |error: &Error| match error {
+        Error::OutcomeUnknown { reason, .. } => Error::OutcomeUnknown { reason: reason.clone(), source: None },
+        Error::Corrupt { reason, .. } => corrupt(reason.clone()),
+        Error::Unavailable { reason, .. } => unavailable(reason.clone()),
+        other => unavailable(other.to_string()),
+    };
+    let mut errors: Vec<_> = (1..count).map(|_| Err(again(&error))).collect();
+    errors.insert(0, Err(error));
+    errors
+}
+
+fn add_append(request: &mut Request, append: &Append) {
     request.arg(append.streams.len());
     for part in &append.streams {
-        add_part(&mut request, part);
+        add_part(request, part);
     }
     request.arg(append.records.len());
     for write in &append.records {
-        add_record(&mut request, write);
+        add_record(request, write);
     }
     match &append.condition {
         None => request.arg(-1),
         Some(condition) => {
             request.arg(condition.after.number());
-            add_query(&mut request, &condition.none_of)
+            add_query(request, &condition.none_of)
         }
     };
-    request.into_cmd()
 }
 
 fn add_part(request: &mut Request, part: &StreamAppend) {
@@ -141,6 +158,7 @@ pub(super) fn receipt(append: Append, answer: Value, place: Place) -> Result<Rec
         4 => Err(id_reused(&append, &answer)?),
         5 => Err(record_conflict(append.records.get(answer.index(1)?), answer.at(2)?)?),
         6 => Err(corrupt(format!("its keys contradict each other, nothing more was written: {}", answer.text(1)))),
+        7 => Err(Failure::of_text(&answer.text(1)).into_error()),
         other => Err(unreadable(&format!("one of an append (it begins with {other})"))),
     }
 }

@@ -22,11 +22,17 @@ impl Failure {
     pub(super) fn of_answer(error: &ServerError) -> Self {
         let code = error.code();
         let text = error.details().map_or_else(|| code.to_owned(), |details| format!("{code} {details}"));
+        Self::of_text(&text)
+    }
+
+    /// What an error means that the function met and passed on.
+    pub(super) fn of_text(text: &str) -> Self {
+        let code = text.split(' ').next().unwrap_or_default();
         match code {
             "NOSCRIPT" => Self::NoLibrary,
             "ERR" if text.contains("Function not found") => Self::NoLibrary,
             // A slot is being moved, its master is being replaced, or the server is starting.
-            "MOVED" | "ASK" | "TRYAGAIN" | "CLUSTERDOWN" | "MASTERDOWN" | "LOADING" | "BUSY" => Self::NotNow(text),
+            "MOVED" | "ASK" | "TRYAGAIN" | "CLUSTERDOWN" | "MASTERDOWN" | "LOADING" | "BUSY" => Self::NotNow(text.to_owned()),
             "ERR" if text.contains("non local key") => Self::NotNow(format!("a slot of the cluster is being moved ({text})")),
             "READONLY" => Self::NotNow(format!("this server is a replica; name its master ({text})")),
             "NOREPLICAS" => Self::NotNow(format!("the server has fewer replicas than min-replicas-to-write asks for ({text})")),

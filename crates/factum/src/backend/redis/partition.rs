@@ -27,6 +27,9 @@ use crate::{
     RecordName, RecordVersion, RecordWrite, Stats, StreamId, StreamInfo, StreamVersion,
 };
 
+/// So many events go to the server in one call, which it does nothing else meanwhile.
+const EVENTS_AT_ONCE: usize = 500;
+
 /// A partition of a store that is open.
 #[derive(Debug)]
 pub(super) struct Partition {
@@ -37,6 +40,7 @@ pub(super) struct Partition {
     appends: Batcher<Appender>,
     writing: Arc<Link>,
     reading: Link,
+    confirms: bool,
     listener: Listener,
     /// The height that this process knows the log has come to, in any partition: what it appends stands above.
     height: Arc<AtomicU64>,
@@ -57,6 +61,7 @@ impl Partition {
     ) -> Self {
         let keys = Keys::new(&options.name, place.partition);
         let confirmation = (options.wait > 0).then(|| Confirmation { replicas: options.wait, key: keys.meta() });
+        let confirms = confirmation.is_some();
         let writing = Arc::new(Link::new(Arc::clone(servers), keys.log(), confirmation));
         let appender = Appender {
             servers: Arc::clone(servers),
@@ -66,8 +71,9 @@ impl Partition {
             height: Arc::clone(height),
         };
         Self {
-            appends: Batcher::new(appender, BatchLimits::default()),
+            appends: Batcher::new(appender, BatchLimits { events_max: EVENTS_AT_ONCE, ..BatchLimits::default() }),
             writing,
+            confirms,
             reading: Link::new(Arc::clone(servers), keys.log(), None),
             listener: Listener::new(),
             servers: Arc::clone(servers),
@@ -103,12 +109,18 @@ impl Partition {
         if self.closed.load(Ordering::Acquire) { Err(closed()) } else { Ok(()) }
     }
 
-    /// The position of its last event.
+    /// Whether replicas confirm appends. Then the log is read as far as they have it: what a failover may take back nobody has seen.
+    pub(super) fn confirms(&self) -> bool {
+        self.confirms
+    }
+
+    /// The position of its last event. Where replicas confirm appends, they have confirmed it.
     pub(super) async fn head(&self) -> Result<GlobalPosition> {
         self.check_open()?;
         let mut cmd = redis::cmd("HGET");
         cmd.arg(self.keys.meta()).arg("head");
-        match self.reading.command(cmd, Repeat::Harmless).await? {
+        let link = if self.confirms { &*self.writing } else { &self.reading };
+        match link.command(cmd, Repeat::Harmless).await? {
             Value::Nil => Ok(GlobalPosition::START),
             Value::BulkString(digits) => entries::number(&digits).map(GlobalPosition::from_number).ok_or_else(|| unreadable("a position")),
             _ => Err(unreadable("a position")),

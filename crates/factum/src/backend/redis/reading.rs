@@ -115,7 +115,7 @@ impl LogPager {
         let mut to = match self.to {
             Some(to) => to,
             // Without a filter the end of the log shows itself.
-            None if self.read.query.is_all() => self.read.up_to.map_or(u64::MAX, GlobalPosition::number),
+            None if self.read.query.is_all() && !self.partition.confirms() => self.read.up_to.map_or(u64::MAX, GlobalPosition::number),
             None => {
                 let head = self.partition.head().await?.number();
                 self.read.up_to.map_or(head, |up_to| up_to.number().min(head))

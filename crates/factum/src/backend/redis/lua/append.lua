@@ -1,33 +1,48 @@
 -- The append: everything is looked at before anything is written, so that a refused append changes nothing.
 --
--- What it gives begins with a number: 0 recorded, 1 recorded before, 2 conflict, 3 condition failed, 4 id reused, 5 record conflict,
--- 6 the keys contradict each other.
+-- An answer begins with a number: 0 recorded, 1 recorded before, 2 conflict, 3 condition failed, 4 id reused, 5 record conflict,
+-- 6 the keys contradict each other, 7 a command failed before anything was written.
 
-local RECORDED, DUPLICATE, CONFLICT, CONDITION_FAILED, ID_REUSED, RECORD_CONFLICT, CONTRADICTION = 0, 1, 2, 3, 4, 5, 6
+local RECORDED, DUPLICATE, CONFLICT, CONDITION_FAILED, ID_REUSED, RECORD_CONFLICT, CONTRADICTION, FAILED = 0, 1, 2, 3, 4, 5, 6, 7
 local WRONG_VERSION, PARTLY_RECORDED, RECORDED_ELSEWHERE = 0, 1, 2
 
 -- So many values are handed to one command at most; Lua's stack has room for about eight thousand.
 local VALUES_MAX = 4000
 
-local function parts_of(take)
+-- Reads the parts from the arguments, from place `at` on. Gives them and the place behind them.
+local function parts_of(args, at)
   local parts = {}
-  for number_of_part = 1, tonumber(take()) do
-    local part = { stream = take(), expected = take(), events = {} }
-    for place = 1, tonumber(take()) do
-      local event = { id = take(), id_text = take(), type = take(), data = take(), metadata = take(), occurred_at = take(), tags = {} }
-      for tag = 1, tonumber(take()) do
-        event.tags[tag] = take()
+  local parts_count = tonumber(args[at])
+  at = at + 1
+  for number_of_part = 1, parts_count do
+    local events = {}
+    parts[number_of_part] = { stream = args[at], expected = args[at + 1], events = events }
+    local events_count = tonumber(args[at + 2])
+    at = at + 3
+    for place = 1, events_count do
+      local event = {
+        id = args[at], id_text = args[at + 1], type = args[at + 2], data = args[at + 3], metadata = args[at + 4], occurred_at = args[at + 5],
+      }
+      local tags_count = tonumber(args[at + 6])
+      at = at + 7
+      if tags_count > 0 then
+        event.tags = { unpack(args, at, at + tags_count - 1) }
+        at = at + tags_count
       end
-      part.events[place] = event
+      events[place] = event
     end
-    parts[number_of_part] = part
   end
-  return parts
+  return parts, at
 end
 
 -- The stream's version, the first that is left, and for each event the version at which its id stands.
 local function stand_of(prefix, part)
   local key = prefix .. 'ids:' .. part.stream
+  if #part.events == 1 then
+    local held = redis.call('HMGET', key, 'version', 'first', part.events[1].id)
+    local at = held[3] and tonumber(held[3])
+    return tonumber(held[1] or 0), { at and at >= tonumber(held[2] or 1) and at or false }
+  end
   local stands = {}
   local version, first
   local done = 0
@@ -76,6 +91,9 @@ end
 -- Decides about one part: nothing if all of it is new; what it did if it was recorded before; or a refusal. `recorded_to` is where an
 -- earlier part of the same stream had been recorded before.
 local function admit_part(prefix, part, index, version, stands, recorded_to)
+  if #part.events == 1 and not stands[1] and not recorded_to and accepts(part.expected, version) then
+    return nil, nil
+  end
   local recorded, count = {}, 0
   local first_place
   for place, event in ipairs(part.events) do
@@ -117,6 +135,14 @@ end
 
 -- Decides about all parts. Gives the version each follows on, or an answer that ends the append.
 local function admit(prefix, parts)
+  if #parts == 1 then
+    local version, stands = stand_of(prefix, parts[1])
+    local receipt, answer = admit_part(prefix, parts[1], 0, version, stands, nil)
+    if receipt then
+      answer = { DUPLICATE, unpack(receipt) }
+    end
+    return { version }, answer
+  end
   local versions, receipts, receipts_count, first_receipt = {}, {}, 0, nil
   local added, recorded_to = {}, {}
   for place, part in ipairs(parts) do
@@ -152,6 +178,9 @@ end
 
 -- Hands many values to a command, some at a time. Gives the last answer.
 local function call_with(command, key, values)
+  if #values <= VALUES_MAX then
+    return redis.call(command, key, unpack(values))
+  end
   local answer
   for from = 1, #values, VALUES_MAX do
     answer = redis.call(command, key, unpack(values, from, math.min(from + VALUES_MAX - 1, #values)))
@@ -159,131 +188,170 @@ local function call_with(command, key, values)
   return answer
 end
 
--- The keys of lists of positions, with what is to be added to each.
-local function terms_of(prefix, parts, place)
-  local terms, order = {}, {}
-  local function add(key, position)
-    local positions = terms[key]
-    if not positions then
-      positions = {}
-      terms[key] = positions
-      order[#order + 1] = key
-    end
-    -- An event that carries a tag twice stands in its list once.
-    if positions[#positions] ~= position then
-      positions[#positions + 1] = position
-    end
-  end
-  local counter = place.counter
+-- While a cluster moves a slot, a key may be here or there. One command that names all keys fails then, before anything is written.
+local function touch_keys(prefix, parts, records)
+  local keys = { prefix .. 'log', prefix .. 'meta', prefix .. 'streams', prefix .. 'categories', prefix .. 'types' }
   for _, part in ipairs(parts) do
-    local category = prefix .. 'category:' .. category_of(part.stream)
+    local category = category_of(part.stream)
+    keys[#keys + 1] = prefix .. 'stream:' .. part.stream
+    keys[#keys + 1] = prefix .. 'ids:' .. part.stream
+    keys[#keys + 1] = prefix .. 'streams:' .. category
+    keys[#keys + 1] = prefix .. 'category:' .. category
     for _, event in ipairs(part.events) do
-      counter = counter + 1
-      local position = number(counter * place.partitions + place.partition)
-      add(category, position)
-      add(prefix .. 'type:' .. event.type, position)
-      for _, tag in ipairs(event.tags) do
-        add(prefix .. 'tag:' .. tag, position)
+      keys[#keys + 1] = prefix .. 'type:' .. event.type
+      for _, tag in ipairs(event.tags or {}) do
+        keys[#keys + 1] = prefix .. 'tag:' .. tag
       end
     end
   end
-  return terms, order
-end
-
--- While a cluster moves a slot, a key may be here or there. One command that names all keys fails then, before anything is written.
-local function touch_keys(prefix, parts, records, order)
-  local keys = { prefix .. 'log', prefix .. 'meta', prefix .. 'streams', prefix .. 'categories', prefix .. 'types' }
-  for _, part in ipairs(parts) do
-    keys[#keys + 1] = prefix .. 'stream:' .. part.stream
-    keys[#keys + 1] = prefix .. 'ids:' .. part.stream
-    keys[#keys + 1] = prefix .. 'streams:' .. category_of(part.stream)
-  end
   for _, write in ipairs(records) do
     keys[#keys + 1] = prefix .. 'record:' .. write.name
-  end
-  for _, key in ipairs(order) do
-    keys[#keys + 1] = key
   end
   for from = 1, #keys, VALUES_MAX do
     redis.call('EXISTS', unpack(keys, from, math.min(from + VALUES_MAX - 1, #keys)))
   end
 end
 
--- Writes one part's events. Gives nothing, or what was in the way.
-local function write_part(prefix, part, before, place, recorded_at)
-  local events, log, ids = prefix .. 'stream:' .. part.stream, prefix .. 'log', {}
-  for index, event in ipairs(part.events) do
-    place.counter = place.counter + 1
-    local position = number(place.counter * place.partitions + place.partition)
-    local version = number(before + index)
-    local fields = { 'type', event.type, 'data', event.data, 'id', event.id_text, 'position', position, 'recorded_at_us', recorded_at }
-    local pointed = { 'stream', part.stream, 'version', version, 'type', event.type }
-    if event.metadata ~= '' then
-      fields[11], fields[12] = 'metadata', event.metadata
-    end
-    if event.occurred_at ~= '' then
-      fields[#fields + 1], fields[#fields + 2] = 'occurred_at', event.occurred_at
-    end
-    for _, tag in ipairs(event.tags) do
-      fields[#fields + 1], fields[#fields + 2] = 'tag', tag
-      pointed[#pointed + 1], pointed[#pointed + 2] = 'tag', tag
-    end
-    local written = redis.pcall('XADD', events, version .. '-0', unpack(fields))
-    if type(written) == 'table' and written.err then
-      return events .. ' does not take version ' .. version .. ': ' .. written.err
-    end
-    written = redis.pcall('XADD', log, position .. '-0', unpack(pointed))
-    if type(written) == 'table' and written.err then
-      return log .. ' does not take position ' .. position .. ': ' .. written.err
-    end
-    ids[#ids + 1], ids[#ids + 2] = event.id, version
+-- What a batch knows of the partition, and has yet to write: where the log ends, and the positions that lists are to get.
+local function begin_batch(prefix, place)
+  local held = redis.call('HMGET', prefix .. 'meta', 'head', 'closed', 'first_at', 'last_at')
+  local head = tonumber(held[1] or 0)
+  -- The clock may go back; what is recorded may not.
+  local time = redis.call('TIME')
+  return {
+    prefix = prefix,
+    partitions = place.partitions,
+    partition = place.partition,
+    counter = math.max(place.counter, math.floor(head / place.partitions), tonumber(held[2] or 0)),
+    head = head,
+    first_at = held[3],
+    recorded_at = number(math.max(tonumber(held[4] or 0), tonumber(time[1]) * 1000000 + tonumber(time[2]))),
+    written = false,
+    lists = { category = {}, type = {}, tag = {} },
+  }
+end
+
+local function add_to_list(lists, name, position)
+  local positions = lists[name]
+  if not positions then
+    lists[name] = { position }
+  -- An event that carries a tag twice stands in its list once.
+  elseif positions[#positions] ~= position then
+    positions[#positions + 1] = position
   end
-  ids[#ids + 1], ids[#ids + 2] = 'version', number(before + #part.events)
-  call_with('HSET', prefix .. 'ids:' .. part.stream, ids)
-  return nil
 end
 
 -- Adds to the lists of positions; a category or type that is new is named in the list of them.
-local function write_terms(prefix, terms, order)
-  for _, key in ipairs(order) do
-    local length = call_with('RPUSH', key, terms[key])
-    if length == #terms[key] then
-      local kind, name = string.match(string.sub(key, #prefix + 1), '^(%a+):(.*)$')
-      if kind == 'category' then
-        redis.call('RPUSH', prefix .. 'categories', name)
-      elseif kind == 'type' then
-        redis.call('RPUSH', prefix .. 'types', name)
-      end
+local function write_lists(batch, kind, names)
+  for name, positions in pairs(batch.lists[kind]) do
+    local length = call_with('RPUSH', batch.prefix .. kind .. ':' .. name, positions)
+    if names and length == #positions then
+      redis.call('RPUSH', batch.prefix .. names, name)
     end
   end
+  batch.lists[kind] = {}
 end
 
--- Arguments: "cluster" or "single", the number of partitions, which of them this is, the number that positions are to be beyond; the
--- parts; the records; the condition: its query and position, or -1 for none.
-local function append(keys, args)
-  local prefix = prefix_of(keys)
-  local at = 0
-  local function take()
-    at = at + 1
-    return args[at]
+-- Writes what several appends have in common.
+local function write_batch(batch)
+  if not batch.written then
+    return
   end
-  local in_cluster = take() == 'cluster'
-  local place = { partitions = tonumber(take()), partition = tonumber(take()), counter = tonumber(take()) }
-  local parts = parts_of(take)
-  local records = {}
-  for index = 1, tonumber(take()) do
-    records[index] = record_write_of(take)
+  write_lists(batch, 'category', 'categories')
+  write_lists(batch, 'type', 'types')
+  write_lists(batch, 'tag', nil)
+  local meta = batch.prefix .. 'meta'
+  if batch.first_at then
+    redis.call('HSET', meta, 'head', number(batch.head), 'last_at', batch.recorded_at)
+  else
+    redis.call('HSET', meta, 'head', number(batch.head), 'last_at', batch.recorded_at, 'first_at', batch.recorded_at)
+    batch.first_at = batch.recorded_at
   end
-  local after = tonumber(take())
+  batch.written = false
+end
 
+-- Adds an entry. Gives nothing, or what was in the way.
+local function add_entry(key, id, ...)
+  local written = redis.pcall('XADD', key, id, ...)
+  if type(written) == 'table' then
+    return key .. ' does not take ' .. id .. ': ' .. written.err
+  end
+  return nil
+end
+
+-- Writes one event to its stream and to the log. Gives nothing, or what was in the way.
+local function write_event(batch, stream, event, version)
+  local counter = batch.counter + 1
+  local position = number(counter * batch.partitions + batch.partition)
+  local events, log = batch.prefix .. 'stream:' .. stream, batch.prefix .. 'log'
+  local wrong
+  if event.metadata == '' and event.occurred_at == '' and not event.tags then
+    wrong = add_entry(events, version .. '-0', 'type', event.type, 'data', event.data, 'id', event.id_text, 'position', position,
+      'recorded_at_us', batch.recorded_at)
+      or add_entry(log, position .. '-0', 'stream', stream, 'version', version, 'type', event.type)
+  else
+    local more, tags = {}, {}
+    if event.metadata ~= '' then
+      more[1], more[2] = 'metadata', event.metadata
+    end
+    if event.occurred_at ~= '' then
+      more[#more + 1], more[#more + 2] = 'occurred_at', event.occurred_at
+    end
+    for _, tag in ipairs(event.tags or {}) do
+      more[#more + 1], more[#more + 2] = 'tag', tag
+      tags[#tags + 1], tags[#tags + 2] = 'tag', tag
+      add_to_list(batch.lists.tag, tag, position)
+    end
+    wrong = add_entry(events, version .. '-0', 'type', event.type, 'data', event.data, 'id', event.id_text, 'position', position,
+      'recorded_at_us', batch.recorded_at, unpack(more))
+      or add_entry(log, position .. '-0', 'stream', stream, 'version', version, 'type', event.type, unpack(tags))
+  end
+  if wrong then
+    return wrong
+  end
+  batch.counter = counter
+  batch.head = counter * batch.partitions + batch.partition
+  batch.written = true
+  add_to_list(batch.lists.type, event.type, position)
+  return nil, position
+end
+
+-- Writes one part's events. Gives nothing, or what was in the way.
+local function write_part(batch, part, before)
+  local prefix, stream = batch.prefix, part.stream
+  local category = category_of(stream)
+  local ids = { 'version', number(before + #part.events) }
+  for index, event in ipairs(part.events) do
+    local version = number(before + index)
+    local wrong, position = write_event(batch, stream, event, version)
+    if wrong then
+      return wrong
+    end
+    add_to_list(batch.lists.category, category, position)
+    ids[#ids + 1], ids[#ids + 2] = event.id, version
+    if before == 0 and index == 1 then
+      ids[#ids + 1], ids[#ids + 2] = 'begun', position
+    end
+  end
+  call_with('HSET', prefix .. 'ids:' .. stream, ids)
+  if before == 0 then
+    redis.call('RPUSH', prefix .. 'streams', stream)
+    redis.call('RPUSH', prefix .. 'streams:' .. category, stream)
+  end
+  return nil
+end
+
+-- Carries out one append of a batch, or refuses it. Gives its answer.
+local function append_one(batch, in_cluster, parts, records, condition)
+  local prefix = batch.prefix
   local versions, answer = admit(prefix, parts)
   if answer then
     return answer
   end
-  local held = redis.call('HMGET', prefix .. 'meta', 'head', 'closed', 'first_at', 'last_at')
-  local head = tonumber(held[1] or 0)
-  if after >= 0 then
-    local match = match_after(prefix, query_of(take), after, head)
+  if condition then
+    -- It must see what the batch has recorded so far.
+    write_batch(batch)
+    local match = match_after(prefix, condition.none_of, condition.after, batch.head)
     if match then
       return { CONDITION_FAILED, match.position }
     end
@@ -296,41 +364,56 @@ local function append(keys, args)
     end
     record_versions[index] = version
   end
-
-  place.counter = math.max(place.counter, math.floor(head / place.partitions), tonumber(held[2] or 0))
-  local terms, order = terms_of(prefix, parts, place)
   if in_cluster then
-    touch_keys(prefix, parts, records, order)
+    touch_keys(prefix, parts, records)
   end
-  local answer = { RECORDED, (place.counter + 1) * place.partitions + place.partition }
-  if #parts > 0 then
-    -- The clock may go back; what is recorded may not.
-    local time = redis.call('TIME')
-    local recorded_at = number(math.max(tonumber(held[4] or 0), tonumber(time[1]) * 1000000 + tonumber(time[2])))
-    for index, part in ipairs(parts) do
-      local first = place.counter + 1
-      local wrong = write_part(prefix, part, versions[index], place, recorded_at)
-      if wrong then
-        return { CONTRADICTION, wrong }
-      end
-      if versions[index] == 0 then
-        redis.call('HSET', prefix .. 'ids:' .. part.stream, 'begun', number(first * place.partitions + place.partition))
-        redis.call('RPUSH', prefix .. 'streams', part.stream)
-        redis.call('RPUSH', prefix .. 'streams:' .. category_of(part.stream), part.stream)
-      end
-      answer[#answer + 1] = versions[index]
+  local answer = { RECORDED, (batch.counter + 1) * batch.partitions + batch.partition }
+  for index, part in ipairs(parts) do
+    local wrong = write_part(batch, part, versions[index])
+    if wrong then
+      return { CONTRADICTION, wrong }
     end
-    write_terms(prefix, terms, order)
-    local last = number(place.counter * place.partitions + place.partition)
-    if held[3] then
-      redis.call('HSET', prefix .. 'meta', 'head', last, 'last_at', recorded_at)
-    else
-      redis.call('HSET', prefix .. 'meta', 'head', last, 'last_at', recorded_at, 'first_at', recorded_at)
-    end
+    answer[#answer + 1] = versions[index]
   end
   for index, write in ipairs(records) do
     write_record(prefix, write, record_versions[index])
     answer[#answer + 1] = record_versions[index]
   end
   return answer
+end
+
+-- Carries out a batch of appends, none of which touches what another does. Gives an answer for each.
+--
+-- Arguments: "cluster" or "single", the number of partitions, which of them this is, the number that positions are to be beyond, and how
+-- many appends follow. Each is its parts, its records, and its condition: the position and the query, or -1 for none.
+local function append(keys, args)
+  local in_cluster = args[1] == 'cluster'
+  local place = { partitions = tonumber(args[2]), partition = tonumber(args[3]), counter = tonumber(args[4]) }
+  local batch = begin_batch(prefix_of(keys), place)
+  local at = 6
+  local function take()
+    at = at + 1
+    return args[at - 1]
+  end
+  local answers = {}
+  for number_of_append = 1, tonumber(args[5]) do
+    local parts, records, condition
+    parts, at = parts_of(args, at)
+    records = {}
+    for index = 1, tonumber(take()) do
+      records[index] = record_write_of(take)
+    end
+    local after = tonumber(take())
+    if after >= 0 then
+      condition = { after = after, none_of = query_of(take) }
+    end
+    -- What fails in one append leaves the others as they are.
+    local carried_out, answer = pcall(append_one, batch, in_cluster, parts, records, condition)
+    if not carried_out then
+      answer = { FAILED, type(answer) == 'table' and answer.err or tostring(answer) }
+    end
+    answers[number_of_append] = answer
+  end
+  write_batch(batch)
+  return answers
 end

@@ -7,9 +7,9 @@ local function prefix_of(keys)
   return string.sub(keys[1], 1, -4)
 end
 
--- Numbers up to 2^53 as Redis reads them; Lua would write large ones with an exponent.
+-- Numbers up to 2^53 as Redis reads them; Lua by itself would write large ones with an exponent.
 local function number(value)
-  return string.format('%.0f', value)
+  return value < 1e14 and value .. '' or string.format('%.0f', value)
 end
 
 local function category_of(stream)
