@@ -52,9 +52,7 @@ impl PostgresServer {
     /// As [`PostgresServer::start`].
     pub fn start_with(settings: &[&str]) -> io::Result<Self> {
         let mut server = Self::new(settings)?;
-        let data = server.data();
-        let arguments = ["--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync", "--no-instructions"];
-        server.run("initdb", arguments.iter().map(OsStr::new).chain([OsStr::new("-D"), data.as_os_str()]))?;
+        server.initialise()?;
         server.begin()?;
         Ok(server)
     }
@@ -70,6 +68,26 @@ impl PostgresServer {
         standby.run("pg_basebackup", arguments.iter().map(OsStr::new).chain([data.as_os_str()]))?;
         standby.begin()?;
         Ok(standby)
+    }
+
+    /// Stops it for good, and starts a server with an empty cluster in its place, on the same port.
+    ///
+    /// # Errors
+    /// If that does not start.
+    pub fn replace(mut self) -> io::Result<Self> {
+        self.stop();
+        let mut other = Self::new(&[])?;
+        other.port = self.port;
+        other.initialise()?;
+        other.restart()?;
+        Ok(other)
+    }
+
+    fn initialise(&self) -> io::Result<()> {
+        let data = self.data();
+        let arguments = ["--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync", "--no-instructions"];
+        self.run("initdb", arguments.iter().map(OsStr::new).chain([OsStr::new("-D"), data.as_os_str()]))?;
+        Ok(())
     }
 
     fn new(settings: &[&str]) -> io::Result<Self> {

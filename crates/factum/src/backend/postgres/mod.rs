@@ -122,13 +122,13 @@ impl Postgres {
     /// # use factum::{Append, NewEvent, Result, StreamId, backend::postgres::{Postgres, sqlx}};
     /// # async fn example(store: Postgres) -> Result<()> {
     /// let append = Append::to(StreamId::new("Order-1")?, [NewEvent::json("OrderPlaced", &"a book")?]);
-    /// let work = |connection: &mut sqlx::PgConnection| -> futures::future::BoxFuture<'_, Result<()>> {
+    /// let receipt = store.append_with(append, |connection| {
     ///     Box::pin(async move {
     ///         sqlx::query("INSERT INTO orders (id) VALUES (1)").execute(connection).await?;
     ///         Ok(())
     ///     })
-    /// };
-    /// store.append_with(append, work).await?;
+    /// });
+    /// receipt.await?;
     /// # Ok(())
     /// # }
     /// ```

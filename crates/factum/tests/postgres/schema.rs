@@ -1,0 +1,97 @@
+//! Making the store: by whom, beside what, and by several at once.
+
+use factum::backend::Postgres;
+use factum::{EventStore, EventStoreExt};
+use factum_servers::PostgresServer;
+use futures::future::join_all;
+
+use crate::{Verdict, append, fresh_url, log, says, shared_sql, stream};
+
+/// The name of the schema in a URL of [`fresh_url`].
+fn schema_of(url: &str) -> &str {
+    url.rsplit_once("schema=").map_or("", |(_, schema)| schema)
+}
+
+pub(crate) async fn a_database_without_a_store_says_what_to_do() -> Verdict {
+    let url = fresh_url().replace("create=true", "create=false");
+    let refused = factum::connect(&url).await.err().ok_or("it was opened")?;
+    says(refused, &[schema_of(&url), "`factum init`", "create=true"]);
+    Ok(())
+}
+
+pub(crate) async fn several_can_make_the_same_store_at_once() -> Verdict {
+    for _ in 0..3 {
+        let url = fresh_url();
+        for store in join_all((0..8).map(|_| Postgres::connect(&url))).await {
+            store?.append(append("Order-1", 1)).await?;
+        }
+        let store = Postgres::connect(&url).await?;
+        assert_eq!(store.version(&stream("Order-1")).await?.get(), 8);
+    }
+    Ok(())
+}
+
+pub(crate) async fn a_store_of_a_later_version_is_refused() -> Verdict {
+    let url = fresh_url();
+    Postgres::connect(&url).await?.close().await?;
+    shared_sql(&format!("INSERT INTO {}.migrations (version) VALUES (99)", schema_of(&url)))?;
+    let refused = factum::connect(&url).await.err().ok_or("it was opened")?;
+    says(refused, &["version 99", "later Factum"]);
+    Ok(())
+}
+
+/// No superuser and no extension: the right to make a schema is enough.
+pub(crate) async fn an_ordinary_user_can_make_a_store() -> Verdict {
+    let server = PostgresServer::start()?;
+    server.sql("postgres", "CREATE ROLE clerk LOGIN; CREATE ROLE guest LOGIN; GRANT CREATE ON DATABASE postgres TO clerk")?;
+    let url = |user: &str| format!("postgres://{user}@127.0.0.1:{}/postgres?create=true", server.port());
+    let store = Postgres::connect(&url("clerk")).await?;
+    store.append(append("Order-1", 1)).await?;
+    store.truncate_before(&stream("Order-1"), factum::StreamVersion::new(2)).await?;
+    assert_eq!(store.stats().await?.events, 1);
+    let refused = Postgres::connect(&format!("{}&schema=other", url("guest"))).await.err().ok_or("it was made")?;
+    says(refused, &["permission denied", "give the user the right"]);
+    Ok(())
+}
+
+pub(crate) async fn a_schema_can_be_given() -> Verdict {
+    let server = PostgresServer::start()?;
+    server.sql("postgres", "CREATE ROLE guest LOGIN; CREATE SCHEMA given AUTHORIZATION guest")?;
+    let store = Postgres::connect(&format!("postgres://guest@127.0.0.1:{}/postgres?create=true&schema=given", server.port())).await?;
+    store.append(append("Order-1", 1)).await?;
+    Ok(())
+}
+
+pub(crate) async fn stores_and_tables_of_yours_live_side_by_side() -> Verdict {
+    let server = PostgresServer::start()?;
+    server.sql("postgres", "CREATE TABLE events (id int); CREATE TABLE streams (id int); CREATE TABLE records (id int)")?;
+    let one = Postgres::connect(&format!("{}?create=true&schema=one", server.url())).await?;
+    let other = Postgres::connect(&format!("{}?create=true&schema=Other", server.url())).await?;
+    one.append(append("Order-1", 1)).await?;
+    assert_eq!((log(&one).await?.len(), log(&other).await?.len()), (1, 0));
+    assert_eq!(server.sql("postgres", "SELECT count(*) FROM events")?.trim(), "0");
+    Ok(())
+}
+
+pub(crate) async fn durability_always_refuses_what_may_lose_events() -> Verdict {
+    let server = PostgresServer::start_with(&["fsync=off"])?;
+    let url = |durability: &str| format!("{}?create=true&durability={durability}", server.url());
+    let refused = Postgres::connect(&url("always")).await.err().ok_or("it was opened")?;
+    says(refused, &["fsync is off", "lose acknowledged events"]);
+    says(Postgres::connect(&url("server")).await?.capabilities().durability, &["may be lost"]);
+    let server = PostgresServer::start_with(&["synchronous_commit=off"])?;
+    let url = |durability: &str| format!("{}?create=true&durability={durability}", server.url());
+    says(Postgres::connect(&url("server")).await?.capabilities().durability, &["synchronous_commit is off"]);
+    // A setting of the session is set, not refused.
+    says(Postgres::connect(&url("always")).await?.capabilities().durability, &["on the server's disk"]);
+    says(Postgres::connect(&url("relaxed")).await?.capabilities().durability, &["may be lost"]);
+    Ok(())
+}
+
+pub(crate) async fn another_encoding_is_refused() -> Verdict {
+    let url = fresh_url();
+    shared_sql("CREATE DATABASE latin ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0")?;
+    let refused = Postgres::connect(&url.replace("/postgres?", "/latin?")).await.err().ok_or("it was made")?;
+    says(refused, &["LATIN1", "UTF8"]);
+    Ok(())
+}
