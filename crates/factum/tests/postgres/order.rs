@@ -82,8 +82,7 @@ pub(crate) async fn readers_see_all_that_was_committed_and_in_order() -> Verdict
     }
     let total = WRITERS * ROUNDS;
     let mut readers = Vec::new();
-    for number in 0..3 {
-        let store = stores[number].clone();
+    for store in stores.iter().cloned() {
         readers.push(tokio::spawn(async move {
             let (mut seen, mut after) = (Vec::new(), GlobalPosition::START);
             while seen.iter().filter(|event: &&RecordedEvent| event.event_type.as_str() == "Last").count() < WRITERS {
@@ -135,8 +134,11 @@ async fn write(store: Arc<Postgres>, writer: usize) -> Verdict<Committed> {
         }
         let ids: Vec<_> = append.streams.iter().map(|part| (part.stream.clone(), part.events[0].id)).collect();
         let receipt = if number.is_multiple_of(5) {
-            let slowly = tokio::time::sleep(Duration::from_millis(3));
-            store.append_with(append, |_| Box::pin(async { Ok(slowly.await) })).await?
+            let slowly = || async {
+                tokio::time::sleep(Duration::from_millis(3)).await;
+                Ok(())
+            };
+            store.append_with(append, |_| Box::pin(slowly())).await?
         } else {
             store.append(append).await?
         };
