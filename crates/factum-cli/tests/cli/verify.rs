@@ -69,7 +69,8 @@ fn a_damaged_byte_is_found_and_the_rest_saved() {
 fn a_damaged_index_is_found_and_made_again() {
     let folder = store();
     let index = folder.path("factum-data/index");
-    let file = fs::read_dir(&index).expect("readable").next().expect("there is a file").expect("readable").path();
+    let files = fs::read_dir(&index).expect("readable").map(|file| file.expect("readable").path());
+    let file = files.into_iter().find(|file| file.extension().is_some_and(|extension| extension == "run")).expect("there is an index file");
     let mut bytes = fs::read(&file).expect("readable");
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
