@@ -33,7 +33,7 @@ impl Bare for BareRedis {
     }
 
     fn reading(&self) -> &'static str {
-        "XRANGE - +"
+        "XRANGE - + of the same entries"
     }
 
     async fn client(&self) -> Outcome<Box<dyn BareClient>> {
@@ -55,7 +55,7 @@ impl BareClient for Client {
     }
 
     async fn read(&mut self, stream: &str) -> Outcome<u64> {
-        let answer = redis::cmd("XRANGE").arg(format!("bare:{stream}")).arg("-").arg("+").query_async(&mut self.0).await?;
+        let answer = redis::cmd("XRANGE").arg(format!("{{factum:0}}:stream:{stream}")).arg("-").arg("+").query_async(&mut self.0).await?;
         match answer {
             redis::Value::Array(entries) => Ok(entries.len() as u64),
             other => Err(format!("XRANGE answered {other:?}").into()),

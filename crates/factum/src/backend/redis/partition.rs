@@ -27,8 +27,8 @@ use crate::{
     RecordName, RecordVersion, RecordWrite, Stats, StreamId, StreamInfo, StreamVersion,
 };
 
-/// So many events go to the server in one call, which it does nothing else meanwhile.
-const EVENTS_AT_ONCE: usize = 500;
+/// One call at a time, because the server syncs once for each; and not too long ones, because it does nothing else meanwhile.
+const BATCHES: BatchLimits = BatchLimits { in_flight_max: 1, events_max: 500, bytes_max: 4 << 20, queue_max: 4_096 };
 
 /// A partition of a store that is open.
 #[derive(Debug)]
@@ -71,7 +71,7 @@ impl Partition {
             height: Arc::clone(height),
         };
         Self {
-            appends: Batcher::new(appender, BatchLimits { events_max: EVENTS_AT_ONCE, ..BatchLimits::default() }),
+            appends: Batcher::new(appender, BATCHES),
             writing,
             confirms,
             reading: Link::new(Arc::clone(servers), keys.log(), None),

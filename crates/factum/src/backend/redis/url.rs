@@ -100,7 +100,7 @@ fn server(url: &str) -> Result<ConnectionInfo> {
         return Err(Error::Unsupported {
             feature: "TLS".to_owned(),
             store: "this build".to_owned(),
-            instead: "build it with the feature redis-tls".to_owned(),
+            instead: "use a tunnel, such as stunnel, and redis:// to its near end".to_owned(),
         });
     }
     let settings = info.redis_settings().clone().set_lib_name("factum", env!("CARGO_PKG_VERSION"));
