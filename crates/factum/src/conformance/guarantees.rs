@@ -66,6 +66,7 @@ type Words = fn(&Capabilities) -> String;
 const CAPABILITIES: &[(&str, Words)] = &[
     ("an acknowledged append survives", |store| store.durability.to_owned()),
     ("appends over several streams", |store| support(store.multi_stream_append)),
+    ("appends that write records too", |store| support(store.records_in_append)),
     ("appends begun one after the other stand in that order", |store| support(store.appends_in_order)),
     ("appends under a condition", |store| support(store.conditions)),
     ("a repeated append is recognised", |store| match store.idempotency {
