@@ -82,7 +82,8 @@ pub(crate) async fn readers_see_all_that_was_committed_and_in_order() -> Verdict
     }
     let total = WRITERS * ROUNDS;
     let mut readers = Vec::new();
-    for store in stores.iter().cloned() {
+    for store in &stores {
+        let store = store.clone();
         readers.push(tokio::spawn(async move {
             let (mut seen, mut after) = (Vec::new(), GlobalPosition::START);
             while seen.iter().filter(|event: &&RecordedEvent| event.event_type.as_str() == "Last").count() < WRITERS {
