@@ -11,8 +11,8 @@ cargo xtask bench [OPTIONS]     measure Factum beside the limits of this machine
   --streams N      streams of the large store (default 10000000, at most one per event)
   --seconds N      how long each appending load runs (default 2)
   --dir DIR        where the data goes (default: beside the program that runs, which is not in memory)
-  --store URL      file: (the default); memory:, which skips what needs a disk; or redis:, which starts a server, or redis://HOST:PORT:
-                   stores on a server are measured beside the bare server, with --seconds only
+  --store URL      file: (the default); memory:, which skips what needs a disk; or postgres: or redis:, which start a server, or the
+                   URL of one that runs: stores on a server are measured beside the bare server, with --seconds only
   --json           one JSON object instead of a table";
 
 /// What to do.
@@ -97,7 +97,7 @@ fn is_in_memory(url: &str) -> Result<bool, String> {
     match url {
         "memory:" => Ok(true),
         "file:" => Ok(false),
-        _ => Err(format!("--store takes memory:, file: (with --dir for where) or redis:, not {url:?}")),
+        _ => Err(format!("--store takes memory:, file: (with --dir for where), postgres: or redis:, not {url:?}")),
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! A bare peer is one file here: what it takes to connect, to append an event and to read a stream.
 
+mod postgres;
 mod redis;
 
 use std::time::{Duration, Instant};
@@ -34,6 +35,11 @@ trait Bare: Send + Sync {
     /// What it does to read a stream, in words.
     fn reading(&self) -> &'static str;
 
+    /// Makes what its clients need, empty.
+    async fn prepare(&self) -> Outcome {
+        Ok(())
+    }
+
     /// A client with a connection of its own.
     async fn client(&self) -> Outcome<Box<dyn BareClient>>;
 }
@@ -59,13 +65,14 @@ struct Served {
 
 /// The kinds of stores that are on servers, by the schemes of their URLs.
 pub(crate) fn is_served(url: &str) -> bool {
-    url.starts_with("redis:")
+    ["postgres:", "redis:"].iter().any(|scheme| url.starts_with(scheme))
 }
 
 /// Measures the store on a server; a URL that is only a scheme starts a server.
 pub(crate) fn measure(url: &str, arguments: &Arguments) -> Outcome<Report> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let served = redis::serve(url)?;
+    let served = if url.starts_with("postgres:") { postgres::serve(url)? } else { redis::serve(url)? };
+    runtime.block_on(served.bare.prepare())?;
     let store = runtime.block_on(factum::connect(&served.url))?;
     let capabilities = store.capabilities();
     let mut conditions = crate::conditions::of_store(capabilities.store, capabilities.durability);

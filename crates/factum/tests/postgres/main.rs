@@ -41,6 +41,7 @@ fn main() {
             appends_in_opposite_orders_do_not_deadlock,
             racing_makers_of_a_stream_all_find_their_place,
             one_of_racing_first_appends_wins,
+            the_same_append_by_several_is_recorded_once,
             one_failure_in_a_batch_touches_no_neighbour,
             a_deadlock_with_somebody_else_is_tried_again,
             one_of_racing_conditions_wins,

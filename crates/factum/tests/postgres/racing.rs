@@ -60,6 +60,21 @@ pub(crate) async fn racing_makers_of_a_stream_all_find_their_place() -> Verdict 
     Ok(())
 }
 
+/// Who waits for the stream must see the ids that came meanwhile.
+pub(crate) async fn the_same_append_by_several_is_recorded_once() -> Verdict {
+    let stores = stores(4).await?;
+    let order = stream("Order-1");
+    for round in 1..=60 {
+        let same = append("Order-1", round);
+        let outcomes = join_all(stores.iter().map(|store| store.append(same.clone()))).await;
+        let receipts = outcomes.into_iter().collect::<Result<Vec<_>, _>>()?;
+        assert_eq!(receipts.iter().filter(|receipt| !receipt.duplicate).count(), 1, "{receipts:?}");
+        assert!(receipts.iter().all(|receipt| receipt.streams == receipts[0].streams), "{receipts:?}");
+        assert_eq!(stores[0].version(&order).await?.get(), round);
+    }
+    Ok(())
+}
+
 pub(crate) async fn one_of_racing_first_appends_wins() -> Verdict {
     let stores = stores(4).await?;
     for round in 0..30 {
@@ -153,6 +168,9 @@ pub(crate) async fn one_of_racing_conditions_wins() -> Verdict {
         let asked: Vec<_> = outcomes.iter().enumerate().filter(|(number, _)| *number != 4).map(|(_, outcome)| outcome).collect();
         assert!(outcomes[4].is_ok());
         assert!(asked.iter().filter(|outcome| outcome.is_ok()).count() <= 1, "{asked:?}");
+        if let (Some(Ok(winner)), Ok(unasked)) = (asked.iter().find(|outcome| outcome.is_ok()), &outcomes[4]) {
+            assert!(winner.last_position() < unasked.last_position(), "what was recorded before the winner contradicts it");
+        }
         for refused in asked.into_iter().filter_map(|outcome| outcome.as_ref().err()) {
             assert!(matches!(refused, Error::ConditionFailed { .. }), "{refused}");
         }

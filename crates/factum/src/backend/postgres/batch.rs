@@ -77,9 +77,22 @@ impl<'a> Arrays<'a> {
     }
 }
 
-/// Records the appends in one call. What is an error here concerns the connection or all of them.
+/// Records the appends in one call, which commits. What is an error here concerns the connection or all of them.
 pub(super) async fn record(connection: &mut PgConnection, names: &Names, appends: &[Append]) -> sqlx::Result<Vec<Status>> {
     let arrays = Arrays::of(appends);
+    if let ([append], [_one_part], true) = (appends, arrays.part_append.as_slice(), arrays.tags.iter().all(Option::is_none)) {
+        return Ok(vec![record_one(connection, names, append, &arrays).await?]);
+    }
+    record_all(connection, names, appends, &arrays).await
+}
+
+/// Records an append in the transaction that the connection is in.
+pub(super) async fn record_within(connection: &mut PgConnection, names: &Names, append: &Append) -> sqlx::Result<Option<Status>> {
+    let appends = std::slice::from_ref(append);
+    Ok(record_all(connection, names, appends, &Arrays::of(appends)).await?.pop())
+}
+
+async fn record_all(connection: &mut PgConnection, names: &Names, appends: &[Append], arrays: &Arrays<'_>) -> sqlx::Result<Vec<Status>> {
     let tags = arrays.tags.iter().any(Option::is_some).then_some(&arrays.tags);
     let call = "SELECT statuses, befores, positions FROM {s}.append($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)";
     let row = sqlx::query(names.sql(call))
@@ -110,6 +123,24 @@ pub(super) async fn record(connection: &mut PgConnection, names: &Names, appends
         }
     });
     Ok(answered.collect())
+}
+
+/// Records one append to one stream, without tags: the shortest way.
+async fn record_one(connection: &mut PgConnection, names: &Names, append: &Append, arrays: &Arrays<'_>) -> sqlx::Result<Status> {
+    let row = sqlx::query(names.sql("SELECT recorded, before, first FROM {s}.append_one($1, $2, $3, $4, $5, $6, $7, $8, $9)"))
+        .bind(arrays.names[0])
+        .bind(arrays.categories[0])
+        .bind(arrays.part_expected[0])
+        .bind(&arrays.ids)
+        .bind(&arrays.types)
+        .bind(&arrays.data)
+        .bind(&arrays.metadata)
+        .bind(&arrays.occurred_at)
+        .bind(&arrays.occurred_nanos)
+        .fetch_one(connection)
+        .await?;
+    let (recorded, before, first) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+    Ok(if recorded { Status::Recorded(receipt(append, &[(before, Some(first))])) } else { Status::LookClosely })
 }
 
 fn receipt(append: &Append, places: &[(i64, Option<i64>)]) -> Receipt {

@@ -48,7 +48,7 @@ pub(super) async fn attempt(connection: &mut PgConnection, names: &Names, append
     };
     let mut receipt = Receipt { streams: Vec::new(), records: Vec::new(), duplicate: false };
     if !append.streams.is_empty() {
-        match batch::record(connection, names, std::slice::from_ref(append)).await?.pop() {
+        match batch::record_within(connection, names, append).await? {
             Some(Status::Recorded(recorded)) => receipt = recorded,
             _ => return Ok(Attempt::Again),
         }

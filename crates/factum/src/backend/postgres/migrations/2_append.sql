@@ -28,6 +28,9 @@ LANGUAGE plpgsql
 -- Statistics of a table that has just begun to grow would choose plans that read all of it.
 SET enable_seqscan = off
 SET enable_bitmapscan = off
+-- And plans for what is at hand would be made anew with each call, which takes longer than the rest.
+SET plan_cache_mode = force_generic_plan
+SET jit = off
 AS $$
 DECLARE
     row             record;

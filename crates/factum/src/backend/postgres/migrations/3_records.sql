@@ -4,6 +4,8 @@ CREATE FUNCTION {s}.write_record(r_name text, r_value bytea, r_expected bigint, 
 LANGUAGE plpgsql
 SET enable_seqscan = off
 SET enable_bitmapscan = off
+SET plan_cache_mode = force_generic_plan
+SET jit = off
 AS $$
 DECLARE
     written  bigint;
