@@ -34,6 +34,7 @@ fn main() {
     tests! {
         order::{
             a_stalled_writer_is_not_skipped,
+            an_append_waits_for_who_looks_at_a_condition,
             readers_see_all_that_was_committed_and_in_order,
             what_is_hidden_for_long_does_not_hold_readers_up,
         }

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use factum::backend::Postgres;
 use factum::backend::postgres::sqlx::PgConnection;
-use factum::{Append, EventStore, EventStoreExt, ExpectedVersion, GlobalPosition, ReadLog, RecordedEvent, Result, StreamVersion};
+use factum::{
+    Append, Condition, EventStore, EventStoreExt, ExpectedVersion, GlobalPosition, Query, ReadLog, RecordedEvent, Result, StreamVersion,
+};
 use futures::TryStreamExt;
 use futures::future::BoxFuture;
 use tokio::sync::oneshot;
@@ -61,6 +63,34 @@ pub(crate) async fn a_stalled_writer_is_not_skipped() -> Verdict {
     let after = ReadLog { after: first[0].position, ..ReadLog::default() };
     let second: Vec<RecordedEvent> = reader.read_log(after).try_collect().await?;
     assert_eq!(texts(&second), ["A", "B"]);
+    Ok(())
+}
+
+/// What is appended while somebody looks whether a condition holds comes after it, however it is appended.
+pub(crate) async fn an_append_waits_for_who_looks_at_a_condition() -> Verdict {
+    let (server, store) = alone().await?;
+    let (store, other) = (Arc::new(store), Arc::new(Postgres::connect(&server.url()).await?));
+    let over_two = append("Order-2", 1).and_to(stream("Order-3"), ExpectedVersion::Any, [event(2)]);
+    for late in [append("Order-2", 1), over_two] {
+        let (work, mut stalled) = stalling();
+        let condition = Condition { none_of: Query::all(), after: store.head().await? };
+        let asking = tokio::spawn({
+            let (store, asks) = (store.clone(), append("Order-1", 1).on_condition(condition));
+            async move { store.append_with(asks, work).await }
+        });
+        stalled.begun().await?;
+        let late = tokio::spawn({
+            let other = other.clone();
+            async move { other.append(late).await }
+        });
+        let waits = "SELECT count(*) FROM pg_locks WHERE relation = 'factum.gate'::regclass AND NOT granted";
+        while server.sql("postgres", waits)?.trim() == "0" {
+            assert!(!late.is_finished(), "it did not wait: {:?}", late.await?);
+        }
+        drop(stalled);
+        let (first, second) = (asking.await??, late.await??);
+        assert!(first.last_position() < second.streams[0].first_position);
+    }
     Ok(())
 }
 
