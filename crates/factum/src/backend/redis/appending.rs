@@ -31,6 +31,7 @@ impl Place {
 }
 
 /// Sends batches of appends to a partition.
+#[derive(Debug)]
 pub(super) struct Appender {
     pub(super) servers: Arc<Servers>,
     pub(super) link: Arc<Link>,
@@ -41,7 +42,7 @@ pub(super) struct Appender {
 }
 
 #[async_trait]
-impl SendBatch for Appender {
+impl SendBatch for Arc<Appender> {
     async fn send_batch(&self, batch: Vec<Append>) -> Vec<Result<Receipt>> {
         // With one partition positions follow one another, and there is nothing to be above of.
         let height = if self.place.partitions == 1 { 0 } else { self.height.load(Ordering::Acquire) };
