@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use async_trait::async_trait;
 use factum::Uuid;
-use factum::backend::postgres::sqlx::{self, Connection, PgConnection};
+use factum::backend::postgres::sqlx::{self, AssertSqlSafe, Connection, PgConnection};
 use factum_servers::PostgresServer;
 
 use super::{Bare, BareClient, Served};
@@ -23,9 +23,10 @@ const TABLE: &str = "
     CREATE INDEX ON bare.events (stream_id, version); CREATE INDEX ON bare.events (global_position); CREATE INDEX ON bare.events (event_type)";
 const INSERT: &str =
     "INSERT INTO bare.events (id, stream_id, stream_type, event_type, event_data, version) VALUES ($1, $2, $3, $4, $5::text::jsonb, $6)";
+/// The store's own rows, with all that an event has. `{s}` stands for its schema.
 const SELECT: &str = "
-    SELECT id, stream_id, event_type, event_data::text, metadata::text, version, global_position, created_at FROM bare.events
-    WHERE stream_id = $1 ORDER BY version";
+    SELECT e.position, e.version, e.recorded_at, e.id, e.occurred_at, e.occurred_nanos, e.type, e.data, e.metadata, e.tags
+    FROM {s}.events e WHERE e.stream = (SELECT s.id FROM {s}.streams s WHERE s.name = $1) ORDER BY e.version";
 
 /// The server that the URL names; `postgres:` starts one as it is installed.
 pub(super) fn serve(url: &str) -> Outcome<Served> {
@@ -37,11 +38,15 @@ pub(super) fn serve(url: &str) -> Outcome<Served> {
         (None, url.split_once('?').map_or(url, |(place, _)| place).to_owned())
     };
     let url = if server.is_some() { format!("{bare}?create=true&durability=always") } else { url.to_owned() };
-    Ok(Served { url, bare: Box::new(BarePostgres { url: bare }), _server: Box::new(server), share_wanted: SHARE_WANTED })
+    let options = url.split_once('?').map_or("", |(_, options)| options);
+    let schema = options.split('&').find_map(|option| option.strip_prefix("schema=")).unwrap_or("factum");
+    let select = SELECT.replace("{s}", schema);
+    Ok(Served { url, bare: Box::new(BarePostgres { url: bare, select }), _server: Box::new(server), share_wanted: SHARE_WANTED })
 }
 
 struct BarePostgres {
     url: String,
+    select: String,
 }
 
 #[async_trait]
@@ -51,7 +56,7 @@ impl Bare for BarePostgres {
     }
 
     fn reading(&self) -> &'static str {
-        "one prepared SELECT by stream in the order of versions"
+        "one prepared SELECT of the same rows"
     }
 
     async fn prepare(&self) -> Outcome {
@@ -61,12 +66,14 @@ impl Bare for BarePostgres {
     }
 
     async fn client(&self) -> Outcome<Box<dyn BareClient>> {
-        Ok(Box::new(Client { connection: PgConnection::connect(&self.url).await?, versions: HashMap::new() }))
+        let connection = PgConnection::connect(&self.url).await?;
+        Ok(Box::new(Client { connection, select: self.select.clone(), versions: HashMap::new() }))
     }
 }
 
 struct Client {
     connection: PgConnection,
+    select: String,
     versions: HashMap<String, i64>,
 }
 
@@ -89,6 +96,6 @@ impl BareClient for Client {
     }
 
     async fn read(&mut self, stream: &str) -> Outcome<u64> {
-        Ok(sqlx::query(SELECT).bind(stream).fetch_all(&mut self.connection).await?.len() as u64)
+        Ok(sqlx::query(AssertSqlSafe(self.select.clone())).bind(stream).fetch_all(&mut self.connection).await?.len() as u64)
     }
 }

@@ -108,7 +108,7 @@ impl Postgres {
         url::schema(&options.schema)?;
         let database = Arc::new(Database::open(connect, &options).await?);
         following::start(&database);
-        let limits = BatchLimits { in_flight_max: 3, ..BatchLimits::default() };
+        let limits = BatchLimits { in_flight_max: 2, ..BatchLimits::default() };
         let batcher = Batcher::new(Sender { database: database.clone() }, limits);
         Ok(Self { database, batcher })
     }
