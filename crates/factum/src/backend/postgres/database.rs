@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::error::{Trouble, closed, is_passing, unavailable};
 use super::following::Following;
+use super::kept::Kept;
 use super::{Durability, PostgresOptions, schema};
 use crate::Limits;
 use crate::error::{Error, Result};
@@ -25,6 +26,7 @@ const IDLE_TRUSTED: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct Database {
     pub(super) pool: PgPool,
+    pub(super) kept: Kept,
     pub(super) names: Arc<Names>,
     pub(super) following: Following,
     pub(super) limits: Limits,
@@ -77,7 +79,7 @@ impl Database {
         // It may have gone in between; that does not matter.
         let _ = first.close().await;
         let pool = pool(connect, options, &names);
-        Ok(Self { pool, names, following: Following::new(seen), limits: options.limits, durability })
+        Ok(Self { pool, kept: Kept::default(), names, following: Following::new(seen), limits: options.limits, durability })
     }
 
     pub(super) fn check_open(&self) -> Result<()> {
@@ -86,7 +88,7 @@ impl Database {
 
     pub(super) async fn acquire(&self) -> Result<PoolConnection<Postgres>> {
         self.check_open()?;
-        self.pool.acquire().await.map_err(unavailable)
+        self.kept.borrow(&self.pool).await.map_err(unavailable)
     }
 }
 
@@ -119,10 +121,14 @@ macro_rules! read {
         let mut patience = crate::backend::postgres::database::Patience::new();
         loop {
             $database.check_open()?;
-            let outcome = match $database.pool.acquire().await {
+            let outcome = match $database.kept.borrow(&$database.pool).await {
                 Ok(mut held) => {
                     let $connection = &mut *held;
-                    $step.await
+                    let outcome = $step.await;
+                    if outcome.is_ok() {
+                        $database.kept.give_back(held);
+                    }
+                    outcome
                 }
                 Err(error) => Err(error),
             };

@@ -8,6 +8,7 @@ mod database;
 mod deciding;
 mod error;
 mod following;
+mod kept;
 mod reading;
 mod records;
 mod row;
@@ -210,12 +211,14 @@ impl Database {
             }
         };
         let statuses = match batch::record(&mut connection, &self.names, batch).await {
-            Ok(statuses) => statuses,
+            Ok(statuses) => {
+                self.kept.give_back(connection);
+                statuses
+            }
             // One of them may be at fault, or another transaction; by themselves they don't touch each other.
             Err(error) if is_collision(&error) => batch.iter().map(|_| Status::Again).collect(),
             Err(error) => return batch.iter().map(|_| Err(uncommitted_again(&error))).collect(),
         };
-        drop(connection);
         let outcomes = batch.iter().zip(statuses).map(|(append, status)| match status {
             Status::Recorded(receipt) => {
                 self.following.promise(receipt.last_position());
@@ -335,7 +338,10 @@ impl EventStore for Postgres {
         check_record(&write, self.database.limits.record_bytes_max)?;
         let mut connection = self.database.acquire().await?;
         match records::write(&mut connection, &self.database.names, &write).await {
-            Ok(version) => Ok(version),
+            Ok(version) => {
+                self.database.kept.give_back(connection);
+                Ok(version)
+            }
             // The call commits by itself.
             Err(Trouble::Sql(error)) => Err(uncommitted(error)),
             Err(Trouble::Contract(error)) => Err(error),
@@ -353,6 +359,7 @@ impl EventStore for Postgres {
         self.database.check_open()?;
         self.batcher.close().await;
         self.database.following.close();
+        self.database.kept.close();
         self.database.pool.close().await;
         Ok(())
     }

@@ -1,0 +1,73 @@
+//! Connections at hand: a pool asks the server after each use whether a connection still lives, which for a short request is half of all
+//! that is to be done. So a few are kept here between requests, and asked only when they were idle for long.
+
+use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
+
+use sqlx::pool::PoolConnection;
+use sqlx::{Connection, PgPool, Postgres};
+use tokio::time::Instant;
+
+/// So many are kept; the others go back to the pool.
+const KEPT_MAX: usize = 4;
+/// A connection that was idle for so long is asked whether it still lives.
+const IDLE_TRUSTED: Duration = Duration::from_secs(1);
+
+/// The connections at hand.
+#[derive(Debug, Default)]
+pub(super) struct Kept {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    idle: Vec<(PoolConnection<Postgres>, Instant)>,
+    closed: bool,
+}
+
+impl Kept {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no holder of this lock panics")
+    }
+
+    /// A connection at hand, or one of the pool.
+    pub(super) async fn borrow(&self, pool: &PgPool) -> sqlx::Result<PoolConnection<Postgres>> {
+        loop {
+            let Some((mut connection, since)) = self.take() else { return pool.acquire().await };
+            if since.elapsed() < IDLE_TRUSTED || connection.ping().await.is_ok() {
+                return Ok(connection);
+            }
+        }
+    }
+
+    fn take(&self) -> Option<(PoolConnection<Postgres>, Instant)> {
+        self.state().idle.pop()
+    }
+
+    /// Takes back a connection that has done well; any other is dropped, and the pool looks after it.
+    pub(super) fn give_back(&self, connection: PoolConnection<Postgres>) {
+        let mut state = self.state();
+        if !state.closed && state.idle.len() < KEPT_MAX {
+            state.idle.push((connection, Instant::now()));
+        }
+    }
+
+    /// Gives all of them to the pool, and keeps none from now on.
+    pub(super) fn close(&self) {
+        let idle = {
+            let mut state = self.state();
+            state.closed = true;
+            std::mem::take(&mut state.idle)
+        };
+        drop(idle);
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        // A pool takes connections back in a task, and there may be no runtime any more.
+        for (connection, _) in self.state().idle.drain(..) {
+            drop(connection.detach());
+        }
+    }
+}
