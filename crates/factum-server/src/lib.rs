@@ -1,0 +1,10 @@
+//! The doors of Factum: servers that speak the protocols of others, over any of its stores.
+//!
+//! [`Server`] opens the door for programs that speak to Redis. It sees a store only as [`factum::EventStore`].
+
+mod redis;
+mod server;
+mod settings;
+
+pub use server::{Error, Server};
+pub use settings::{Limits, Settings};

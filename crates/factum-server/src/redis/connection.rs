@@ -1,0 +1,170 @@
+//! One connection: reads requests, has them carried out, sends the answers, and ends.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::{sleep, timeout};
+
+use super::door::Door;
+use super::resp::{Output, Parser, ParserLimits, Protocol, ProtocolError, Reply, Request};
+use super::session::Session;
+
+/// What is read at a time. An idle connection holds no buffer.
+const READ_BYTES: usize = 16 << 10;
+/// What may wait to be carried out while something is under way.
+const WAITING_BYTES_MAX: usize = 1 << 20;
+/// A buffer that has grown beyond this is given back when it is empty.
+const KEPT_BYTES_MAX: usize = 64 << 10;
+
+/// How soon it is noticed that a connection whose client is gone waits for an event.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+pub(super) struct Connection {
+    door: Arc<Door>,
+    socket: TcpStream,
+    session: Session,
+    input: BytesMut,
+    parser: Parser,
+    output: Output,
+    /// The client sends nothing more.
+    is_at_end: bool,
+}
+
+/// Why a connection ended, other than by the client's will.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Ended {
+    #[error("{0}")]
+    Socket(#[from] io::Error),
+    #[error("{0}")]
+    Protocol(#[from] ProtocolError),
+    #[error("it was asked to end")]
+    Killed,
+    #[error("it did not read {0} bytes of answers for too long")]
+    SlowReader(usize),
+    #[error("{0} bytes of answers were waiting for it; raise limits.output_bytes_max if it may have so many")]
+    TooMuchOutput(usize),
+}
+
+impl Connection {
+    pub(super) fn new(door: Arc<Door>, socket: TcpStream, session: Session) -> Self {
+        Self { door, socket, session, input: BytesMut::new(), parser: Parser::default(), output: Output::default(), is_at_end: false }
+    }
+
+    /// Serves the connection until one of both sides ends it.
+    pub(super) async fn serve(mut self) -> Result<(), Ended> {
+        let client = Arc::clone(&self.session.client);
+        tokio::select! {
+            ended = self.requests_and_answers() => ended,
+            () = client.killed() => Err(Ended::Killed),
+        }
+    }
+
+    async fn requests_and_answers(&mut self) -> Result<(), Ended> {
+        let mut requests = VecDeque::new();
+        loop {
+            match self.parse(&mut requests) {
+                Ok(()) => {}
+                Err(error) => {
+                    self.run(&mut requests).await?;
+                    self.output.push(&Reply::Error(format!("ERR {error}").into()), Protocol::Two);
+                    self.send().await?;
+                    return Err(error.into());
+                }
+            }
+            if requests.is_empty() {
+                if self.is_at_end || !self.read().await? {
+                    return Ok(());
+                }
+                continue;
+            }
+            if !self.run(&mut requests).await? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Takes the whole requests off the input.
+    fn parse(&mut self, requests: &mut VecDeque<Request>) -> Result<(), ProtocolError> {
+        let limits =
+            ParserLimits { request_bytes_max: self.door.settings.limits.request_bytes_max, is_stranger: !self.session.is_authenticated };
+        let requests_max = if self.session.is_authenticated { self.door.settings.limits.pipeline_requests_max } else { 1 };
+        while requests.len() < requests_max {
+            match self.parser.next(&mut self.input, limits)? {
+                Some(request) => requests.push_back(request),
+                None => break,
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads what has come, `false` at the end.
+    async fn read(&mut self) -> Result<bool, Ended> {
+        if self.input.is_empty() {
+            // An idle connection keeps no buffer: ten thousand of them are cheap.
+            self.input = BytesMut::new();
+            self.socket.readable().await?;
+        }
+        let missing = self.parser.needs().saturating_sub(self.input.len());
+        self.input.reserve(missing.clamp(READ_BYTES, 1 << 20));
+        Ok(self.socket.read_buf(&mut self.input).await? > 0)
+    }
+
+    /// Has the requests carried out and sends the answers, `false` when the connection is to end.
+    async fn run(&mut self, requests: &mut VecDeque<Request>) -> Result<bool, Ended> {
+        let client = Arc::clone(&self.session.client);
+        while !requests.is_empty() && !self.session.is_ending {
+            {
+                let carried_out = self.door.run(&mut self.session, requests, &mut self.output);
+                tokio::pin!(carried_out);
+                // While it waits, whether for the disk or for an event, the client may go away. What it sent before is carried out
+                // and answered, as it may only have closed its own side; but for an event nobody waits in its name.
+                loop {
+                    let reads_on = !self.is_at_end && self.input.len() < WAITING_BYTES_MAX;
+                    tokio::select! {
+                        biased;
+                        () = &mut carried_out => break,
+                        read = read_more(&mut self.socket, &mut self.input), if reads_on => self.is_at_end = read? == 0,
+                        () = sleep(LOOK_AGAIN), if self.is_at_end => {
+                            if client.is_blocked() {
+                                return Ok(false);
+                            }
+                        }
+                    }
+                }
+            }
+            self.send().await?;
+        }
+        Ok(!self.session.is_ending)
+    }
+
+    async fn send(&mut self) -> Result<(), Ended> {
+        let waiting = self.output.len();
+        let limits = &self.door.settings.limits;
+        if waiting > limits.output_bytes_max {
+            return Err(Ended::TooMuchOutput(waiting));
+        }
+        while self.output.len() > 0 {
+            match timeout(limits.output_stall_max, self.socket.write_buf(self.output.bytes_mut())).await {
+                Ok(written) => {
+                    if written? == 0 {
+                        return Err(io::Error::from(io::ErrorKind::WriteZero).into());
+                    }
+                }
+                Err(_) => return Err(Ended::SlowReader(self.output.len())),
+            }
+        }
+        self.output.give_back(KEPT_BYTES_MAX);
+        Ok(())
+    }
+}
+
+async fn read_more(socket: &mut TcpStream, input: &mut BytesMut) -> io::Result<usize> {
+    socket.readable().await?;
+    input.reserve(READ_BYTES);
+    socket.read_buf(input).await
+}

@@ -1,0 +1,165 @@
+//! Replies to bytes, in either version of the protocol.
+
+use bytes::{BufMut, BytesMut};
+
+use super::{Protocol, Reply};
+
+/// Beyond this the replies are sent before more requests are carried out.
+const FULL_BYTES: usize = 1 << 20;
+
+/// The bytes that wait to be sent.
+#[derive(Debug, Default)]
+pub(crate) struct Output {
+    bytes: BytesMut,
+}
+
+impl Output {
+    /// Adds a reply.
+    pub(crate) fn push(&mut self, reply: &Reply, protocol: Protocol) {
+        write(&mut self.bytes, reply, protocol);
+    }
+
+    /// Whether it is time to send what is there before more is added.
+    pub(crate) fn is_full(&self) -> bool {
+        self.bytes.len() >= FULL_BYTES
+    }
+
+    /// How much is waiting.
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// What is waiting, to be sent and taken off.
+    pub(crate) fn bytes_mut(&mut self) -> &mut BytesMut {
+        &mut self.bytes
+    }
+
+    /// Gives memory back, when all was sent and much was kept.
+    pub(crate) fn give_back(&mut self, kept_bytes_max: usize) {
+        if self.bytes.is_empty() && self.bytes.capacity() > kept_bytes_max {
+            self.bytes = BytesMut::new();
+        }
+    }
+}
+
+fn write(out: &mut BytesMut, reply: &Reply, protocol: Protocol) {
+    match reply {
+        Reply::Simple(text) => {
+            out.put_u8(b'+');
+            out.put_slice(text.as_bytes());
+            out.put_slice(b"\r\n");
+        }
+        Reply::Error(text) => error(out, text.as_bytes()),
+        Reply::ErrorBytes(text) => error(out, text),
+        Reply::Integer(number) => header(out, b':', *number),
+        Reply::Bulk(bytes) => {
+            header(out, b'$', length(bytes.len()));
+            out.put_slice(bytes);
+            out.put_slice(b"\r\n");
+        }
+        Reply::Null => out.put_slice(if protocol == Protocol::Three { b"_\r\n" } else { b"$-1\r\n" }),
+        Reply::NullArray => out.put_slice(if protocol == Protocol::Three { b"_\r\n" } else { b"*-1\r\n" }),
+        Reply::Array(replies) => all(out, b'*', replies, protocol),
+        Reply::Set(replies) => all(out, if protocol == Protocol::Three { b'~' } else { b'*' }, replies, protocol),
+        Reply::Map(pairs) => {
+            match protocol {
+                Protocol::Two => header(out, b'*', length(pairs.len() * 2)),
+                Protocol::Three => header(out, b'%', length(pairs.len())),
+            }
+            for (key, value) in pairs {
+                write(out, key, protocol);
+                write(out, value, protocol);
+            }
+        }
+        Reply::Verbatim(text) => {
+            match protocol {
+                Protocol::Two => header(out, b'$', length(text.len())),
+                Protocol::Three => {
+                    header(out, b'=', length(text.len() + 4));
+                    out.put_slice(b"txt:");
+                }
+            }
+            out.put_slice(text.as_bytes());
+            out.put_slice(b"\r\n");
+        }
+        Reply::Encoded(bytes) => out.put_slice(bytes),
+    }
+}
+
+fn all(out: &mut BytesMut, kind: u8, replies: &[Reply], protocol: Protocol) {
+    header(out, kind, length(replies.len()));
+    for reply in replies {
+        write(out, reply, protocol);
+    }
+}
+
+/// A kind and a number, as they begin most replies.
+fn header(out: &mut BytesMut, kind: u8, number: i64) {
+    let mut digits = [0; 20];
+    let mut start = digits.len();
+    let mut rest = number.unsigned_abs();
+    loop {
+        start -= 1;
+        digits[start] = b'0' + u8::try_from(rest % 10).expect("a digit");
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    out.reserve(24);
+    out.put_u8(kind);
+    if number < 0 {
+        out.put_u8(b'-');
+    }
+    out.put_slice(&digits[start..]);
+    out.put_slice(b"\r\n");
+}
+
+/// An error is one line, whatever is quoted in it.
+fn error(out: &mut BytesMut, text: &[u8]) {
+    out.put_u8(b'-');
+    let end = text.iter().rposition(|byte| !matches!(byte, b'\r' | b'\n')).map_or(0, |last| last + 1);
+    out.extend(text[..end].iter().map(|byte| if matches!(byte, b'\r' | b'\n') { b' ' } else { *byte }));
+    out.put_slice(b"\r\n");
+}
+
+fn length(length: usize) -> i64 {
+    i64::try_from(length).expect("a length is less than 2^63")
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    fn written(reply: &Reply, protocol: Protocol) -> String {
+        let mut output = Output::default();
+        output.push(reply, protocol);
+        String::from_utf8(output.bytes_mut().to_vec()).expect("it is text")
+    }
+
+    #[test]
+    fn each_reply_has_its_form_in_both_versions() {
+        let both = [
+            (Reply::OK, "+OK\r\n", "+OK\r\n"),
+            (Reply::Integer(-120), ":-120\r\n", ":-120\r\n"),
+            (Reply::Integer(i64::MIN), ":-9223372036854775808\r\n", ":-9223372036854775808\r\n"),
+            (Reply::Bulk(Bytes::from_static(b"a\r\n")), "$3\r\na\r\n\r\n", "$3\r\na\r\n\r\n"),
+            (Reply::Null, "$-1\r\n", "_\r\n"),
+            (Reply::NullArray, "*-1\r\n", "_\r\n"),
+            (Reply::Map(vec![(Reply::text("a"), Reply::Integer(0))]), "*2\r\n$1\r\na\r\n:0\r\n", "%1\r\n$1\r\na\r\n:0\r\n"),
+            (Reply::Set(vec![Reply::OK]), "*1\r\n+OK\r\n", "~1\r\n+OK\r\n"),
+            (Reply::Verbatim("a".to_owned()), "$1\r\na\r\n", "=5\r\ntxt:a\r\n"),
+        ];
+        for (reply, two, three) in both {
+            assert_eq!(written(&reply, Protocol::Two), two);
+            assert_eq!(written(&reply, Protocol::Three), three);
+        }
+    }
+
+    #[test]
+    fn an_error_is_one_line() {
+        assert_eq!(written(&Reply::Error("ERR a\r\nb\n".into()), Protocol::Two), "-ERR a  b\r\n");
+    }
+}

@@ -1,0 +1,70 @@
+//! A reply, before it is written in one of the two versions.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+
+/// A reply.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Reply {
+    /// `+OK`.
+    Simple(&'static str),
+    /// `-ERR …`; line breaks in it become blanks.
+    Error(Cow<'static, str>),
+    /// An error whose text quotes bytes that need not be text.
+    ErrorBytes(Bytes),
+    /// A number.
+    Integer(i64),
+    /// A string of bytes.
+    Bulk(Bytes),
+    /// Nothing where a string would be.
+    Null,
+    /// Nothing where an array would be. The same as [`Reply::Null`] in RESP3.
+    NullArray,
+    /// Several replies.
+    Array(Vec<Reply>),
+    /// Pairs; an array of twice as many in RESP2.
+    Map(Vec<(Reply, Reply)>),
+    /// An array in RESP2.
+    Set(Vec<Reply>),
+    /// Text to be shown; a string in RESP2.
+    Verbatim(String),
+    /// What is already written, in the version that the connection speaks.
+    Encoded(Bytes),
+}
+
+impl Reply {
+    /// `+OK`.
+    pub(crate) const OK: Self = Self::Simple("OK");
+
+    /// A string of a text that is known beforehand.
+    pub(crate) fn text(text: &'static str) -> Self {
+        Self::Bulk(Bytes::from_static(text.as_bytes()))
+    }
+
+    /// A string.
+    pub(crate) fn string(text: impl Into<String>) -> Self {
+        Self::Bulk(Bytes::from(text.into().into_bytes()))
+    }
+
+    /// An error of a text that is known beforehand, its code included.
+    pub(crate) const fn error(text: &'static str) -> Self {
+        Self::Error(Cow::Borrowed(text))
+    }
+
+    /// A count.
+    pub(crate) fn count(count: usize) -> Self {
+        Self::Integer(i64::try_from(count).unwrap_or(i64::MAX))
+    }
+
+    /// Whether it is an error.
+    pub(crate) fn is_error(&self) -> bool {
+        matches!(self, Self::Error(_) | Self::ErrorBytes(_))
+    }
+}
+
+impl From<String> for Reply {
+    fn from(text: String) -> Self {
+        Self::string(text)
+    }
+}

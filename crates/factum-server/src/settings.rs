@@ -1,0 +1,61 @@
+//! How a server is set up: where it listens, what it asks for, and how much it takes.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+/// How a server is set up.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where programs that speak to Redis find it.
+    pub redis: SocketAddr,
+    /// What a client has to say before anything else; without it everyone may come in.
+    pub password: Option<String>,
+    /// Whether FLUSHDB and FLUSHALL are carried out.
+    pub allow_flush: bool,
+    /// Whether DEBUG is carried out; for tests.
+    pub allow_debug: bool,
+    /// How much it takes.
+    pub limits: Limits,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            redis: SocketAddr::from((Ipv4Addr::LOCALHOST, 7379)),
+            password: None,
+            allow_flush: false,
+            allow_debug: false,
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// How much a server takes from its clients.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Connections at a time.
+    pub clients_max: usize,
+    /// Requests of one connection that are carried out together.
+    pub pipeline_requests_max: usize,
+    /// One request, with all its arguments.
+    pub request_bytes_max: usize,
+    /// Answers that wait for a client to read them; whoever has more than this waiting is cut off.
+    pub output_bytes_max: usize,
+    /// How long a client may leave answers unread before it is cut off.
+    pub output_stall_max: Duration,
+    /// How many databases SELECT knows.
+    pub databases: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            clients_max: 20_000,
+            pipeline_requests_max: 4_096,
+            request_bytes_max: 128 << 20,
+            output_bytes_max: 256 << 20,
+            output_stall_max: Duration::from_secs(60),
+            databases: 16,
+        }
+    }
+}
