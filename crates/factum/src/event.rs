@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::error::{Error, Result};
 use crate::text::text_type;
-use crate::{GlobalPosition, StreamId, StreamVersion, Tag};
+use crate::{GlobalPosition, StreamId, StreamVersion, Tag, causation};
 
 text_type! {
     /// The name of a kind of event, such as `OrderPlaced`: 1 to 255 bytes.
@@ -40,9 +40,16 @@ impl NewEvent {
     /// The most tags that one event carries.
     pub const TAGS_MAX: usize = 16;
 
-    /// An event with a new id, no metadata and no tags.
+    /// An event with a new id and no tags; its metadata is empty but for the [`causation`] of the scope it is made in.
     pub fn new(event_type: EventType, data: impl Into<Bytes>) -> Self {
-        Self { id: Uuid::now_v7(), event_type, data: data.into(), metadata: Bytes::new(), tags: Vec::new(), occurred_at: None }
+        Self {
+            id: Uuid::now_v7(),
+            event_type,
+            data: data.into(),
+            metadata: causation::stamp(Bytes::new()),
+            tags: Vec::new(),
+            occurred_at: None,
+        }
     }
 
     /// An event with a new id whose data is `data` in JSON.
@@ -61,10 +68,10 @@ impl NewEvent {
         self
     }
 
-    /// The same event with this metadata.
+    /// The same event with this metadata, to which the [`causation`] of the scope is added if it is a JSON object.
     #[must_use]
     pub fn with_metadata(mut self, metadata: impl Into<Bytes>) -> Self {
-        self.metadata = metadata.into();
+        self.metadata = causation::stamp(metadata.into());
         self
     }
 

@@ -6,9 +6,12 @@
 
 mod append;
 pub mod backend;
+pub mod causation;
 mod connect;
+mod domain;
 mod error;
 mod event;
+mod metadata;
 mod position;
 mod query;
 mod record;
@@ -23,6 +26,7 @@ pub mod conformance;
 
 pub use append::{Append, Condition, Receipt, StreamAppend, StreamReceipt};
 pub use connect::{SharedStore, connect};
+pub use domain::{Aggregate, Codec, Decider, Decision, Event, IntoShapes, Object, Recorder, Shape, UnknownTypes, Upcasters};
 pub use error::{Conflict, ConflictReason, Error, Result, Source};
 pub use event::{EventType, NewEvent, RecordedEvent};
 pub use position::GlobalPosition;
