@@ -4,7 +4,7 @@ use std::fmt;
 
 use uuid::Uuid;
 
-use crate::{ExpectedVersion, GlobalPosition, RecordName, RecordVersion, StreamId, StreamVersion};
+use crate::{ExpectedVersion, GlobalPosition, RecordName, RecordVersion, RecordedEvent, StreamId, StreamVersion};
 
 /// A result of the contract.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -63,6 +63,26 @@ pub enum Error {
         fence: u64,
         /// The fence of the owner of now.
         actual: u64,
+    },
+
+    /// A handler failed every time at one event: repair what it says, then start the reader again. It goes on with this event.
+    #[error(
+        "{reader} stopped at {stream} version {version} (position {position}), which failed {attempts} times; repair it and start it again"
+    )]
+    HandlerFailed {
+        /// Which subscription, group or projection.
+        reader: String,
+        /// The stream of the event.
+        stream: StreamId,
+        /// The version of the event.
+        version: StreamVersion,
+        /// Its place in the log.
+        position: GlobalPosition,
+        /// How often it was tried.
+        attempts: u32,
+        /// What the handler said last.
+        #[source]
+        source: Source,
     },
 
     /// It is not known whether the request took effect: send the same request again, that is always safe.
@@ -127,6 +147,11 @@ impl Error {
     /// The call is wrong, for this reason.
     pub fn invalid(reason: impl Into<String>) -> Self {
         Self::Invalid { reason: reason.into() }
+    }
+
+    pub(crate) fn handler_failed(reader: &str, event: &RecordedEvent, attempts: u32, source: Source) -> Self {
+        let (stream, version, position) = (event.stream.clone(), event.version, event.position);
+        Self::HandlerFailed { reader: reader.to_owned(), stream, version, position, attempts, source }
     }
 
     /// Whether the caller should load again and decide again.

@@ -37,7 +37,10 @@ pub use store::{
     Stats, StreamInfo, Support,
 };
 pub use stream::{Category, ExpectedVersion, StreamId, StreamVersion};
-pub use subscription::{Checkpoint, Checkpoints, Fence, Subscription, SubscriptionOptions};
+pub use subscription::{
+    Backoff, Checkpoint, CheckpointPolicy, Checkpoints, Fence, Handled, OnFailure, ParkedEvent, Processor, Progress, ProgressReader,
+    StartFrom, Subscription, SubscriptionOptions, SubscriptionState, Subscriptions,
+};
 pub use tag::Tag;
 
 /// The instants of `recorded_at` and `occurred_at`.

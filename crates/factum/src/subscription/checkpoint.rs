@@ -56,10 +56,18 @@ impl Checkpoints {
     /// # Errors
     /// What the store says.
     pub async fn take(&self, name: &str) -> Result<Checkpoint> {
+        self.take_from(name, GlobalPosition::START).await
+    }
+
+    /// Takes a checkpoint over as [`Checkpoints::take`] does; a new one begins at `start`.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn take_from(&self, name: &str, start: GlobalPosition) -> Result<Checkpoint> {
         loop {
             let (version, checkpoint) = match self.read(name).await? {
                 Some((version, held)) => (version, Checkpoint { position: held.position, fence: Fence(held.fence.0 + 1) }),
-                None => (RecordVersion::NONE, Checkpoint { position: GlobalPosition::START, fence: Fence(1) }),
+                None => (RecordVersion::NONE, Checkpoint { position: start, fence: Fence(1) }),
             };
             match self.write(name, version, checkpoint).await {
                 Err(Error::RecordConflict { .. }) => {}

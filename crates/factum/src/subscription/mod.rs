@@ -1,7 +1,22 @@
-//! Following the log: subscriptions that go from catch-up to live, and the checkpoints that remember how far they came.
+//! Following the log: subscriptions that go from catch-up to live, the checkpoints that remember how far they came, processors that run
+//! handlers, and groups that share the work.
 
+mod backoff;
 mod checkpoint;
+mod handlers;
+pub(crate) mod json_record;
+mod parked;
+mod processor;
+pub(crate) mod registry;
+mod start;
 mod subscribe;
+mod subscriptions;
 
+pub use backoff::Backoff;
 pub use checkpoint::{Checkpoint, Checkpoints, Fence};
+pub use handlers::Handled;
+pub use parked::ParkedEvent;
+pub use processor::{CheckpointPolicy, OnFailure, Processor, Progress, ProgressReader};
+pub use start::StartFrom;
 pub use subscribe::{Subscription, SubscriptionOptions};
+pub use subscriptions::{SubscriptionState, Subscriptions};

@@ -1,0 +1,69 @@
+//! What is done with an event: a handler for each type, and one for the rest.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+
+use crate::error::{Error, Result, Source};
+use crate::{EventType, RecordedEvent};
+
+/// What a handler comes to. Any error will do, also a text: `Err("no such customer".into())`.
+pub type Handled = std::result::Result<(), Source>;
+
+type Handler = Arc<dyn Fn(RecordedEvent) -> BoxFuture<'static, Handled> + Send + Sync>;
+
+/// Handlers by event type.
+#[derive(Clone, Default)]
+pub(crate) struct Handlers {
+    by_type: HashMap<EventType, Handler>,
+    otherwise: Option<Handler>,
+}
+
+impl Handlers {
+    /// The handler of one type.
+    pub(crate) fn on<F, H>(&mut self, event_type: EventType, handler: F) -> Result<()>
+    where
+        F: Fn(RecordedEvent) -> H + Send + Sync + 'static,
+        H: Future<Output = Handled> + Send + 'static,
+    {
+        match self.by_type.insert(event_type.clone(), boxed(handler)) {
+            None => Ok(()),
+            Some(_) => Err(Error::invalid(format!("{event_type} has two handlers; an event is handled once"))),
+        }
+    }
+
+    /// The handler of every other type.
+    pub(crate) fn otherwise<F, H>(&mut self, handler: F)
+    where
+        F: Fn(RecordedEvent) -> H + Send + Sync + 'static,
+        H: Future<Output = Handled> + Send + 'static,
+    {
+        self.otherwise = Some(boxed(handler));
+    }
+
+    /// Handles an event. One that no handler is for is passed by.
+    pub(crate) async fn handle(&self, event: &RecordedEvent) -> Handled {
+        match self.by_type.get(&event.event_type).or(self.otherwise.as_ref()) {
+            Some(handler) => handler(event.clone()).await,
+            None => Ok(()),
+        }
+    }
+
+    /// The types that are handled, `None` for all.
+    pub(crate) fn types(&self) -> Option<Vec<EventType>> {
+        self.otherwise.is_none().then(|| {
+            let mut types: Vec<_> = self.by_type.keys().cloned().collect();
+            types.sort_unstable();
+            types
+        })
+    }
+}
+
+fn boxed<F, H>(handler: F) -> Handler
+where
+    F: Fn(RecordedEvent) -> H + Send + Sync + 'static,
+    H: Future<Output = Handled> + Send + 'static,
+{
+    Arc::new(move |event| Box::pin(handler(event)))
+}
