@@ -19,6 +19,7 @@ mod store;
 mod stream;
 mod subscription;
 mod tag;
+mod telemetry;
 mod text;
 
 #[cfg(feature = "conformance")]
