@@ -2,6 +2,7 @@
 //!
 //! [`Server`] opens the door for programs that speak to Redis. It sees a store only as [`factum::EventStore`].
 
+mod process;
 mod redis;
 mod server;
 mod settings;

@@ -43,6 +43,8 @@ pub struct Limits {
     pub output_bytes_max: usize,
     /// How long a client may leave answers unread before it is cut off.
     pub output_stall_max: Duration,
+    /// How long a client may send nothing before it is cut off; `None` is as long as it likes.
+    pub idle_max: Option<Duration>,
     /// How many databases SELECT knows.
     pub databases: u32,
 }
@@ -55,6 +57,7 @@ impl Default for Limits {
             request_bytes_max: 128 << 20,
             output_bytes_max: 256 << 20,
             output_stall_max: Duration::from_secs(60),
+            idle_max: None,
             databases: 16,
         }
     }

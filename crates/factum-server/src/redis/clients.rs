@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::sync::Notify;
@@ -20,11 +20,13 @@ pub(crate) struct Client {
     pub(crate) local_address: SocketAddr,
     /// When it came.
     pub(crate) since: Instant,
-    /// What it says of itself.
-    pub(crate) names: Mutex<Names>,
+    names: Mutex<Names>,
+    activity: Mutex<Activity>,
     is_blocked: AtomicBool,
     is_killed: AtomicBool,
     killed: Notify,
+    unblocking: AtomicU8,
+    unblocked: Notify,
 }
 
 /// What a connection says of itself.
@@ -38,10 +40,49 @@ pub(crate) struct Names {
     pub(crate) library_version: Bytes,
 }
 
+/// What a connection does.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Activity {
+    /// When it last sent something.
+    pub(crate) at: Instant,
+    /// The last command's name.
+    pub(crate) command: &'static str,
+    /// The database that it has chosen.
+    pub(crate) database: u32,
+    /// 2 or 3.
+    pub(crate) protocol: u8,
+    /// How many requests it has gathered for EXEC, if it has begun to.
+    pub(crate) queued: Option<usize>,
+}
+
+/// How CLIENT UNBLOCK ends another connection's waiting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unblock {
+    /// As if its time were over.
+    AsTimeout,
+    /// With an error: `UNBLOCKED client unblocked via CLIENT UNBLOCK`.
+    WithError,
+}
+
 impl Client {
     /// What it says of itself.
     pub(crate) fn names(&self) -> MutexGuard<'_, Names> {
         self.names.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What it does.
+    pub(crate) fn activity(&self) -> Activity {
+        *self.activity.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes what it does.
+    pub(crate) fn note(&self, activity: Activity) {
+        *self.activity.lock().unwrap_or_else(PoisonError::into_inner) = activity;
+    }
+
+    /// How long it has sent nothing.
+    pub(crate) fn idle(&self) -> Duration {
+        self.activity().at.elapsed()
     }
 
     /// Whether it waits for an event, in a blocking command.
@@ -51,7 +92,29 @@ impl Client {
 
     /// Says whether it waits for an event; blocking commands do, before and after.
     pub(crate) fn set_blocked(&self, is_blocked: bool) {
+        self.unblocking.store(0, Ordering::Relaxed);
         self.is_blocked.store(is_blocked, Ordering::Relaxed);
+    }
+
+    /// Ends its waiting; `false` if it does not wait.
+    pub(crate) fn unblock(&self, how: Unblock) -> bool {
+        if !self.is_blocked() {
+            return false;
+        }
+        self.unblocking.store(if how == Unblock::AsTimeout { 1 } else { 2 }, Ordering::Release);
+        self.unblocked.notify_one();
+        true
+    }
+
+    /// Returns when somebody ends its waiting.
+    pub(crate) async fn unblocked(&self) -> Unblock {
+        loop {
+            match self.unblocking.load(Ordering::Acquire) {
+                1 => return Unblock::AsTimeout,
+                2 => return Unblock::WithError,
+                _ => self.unblocked.notified().await,
+            }
+        }
     }
 
     /// Ends the connection.
@@ -78,15 +141,19 @@ pub(crate) struct Clients {
 impl Clients {
     /// Adds a connection.
     pub(crate) fn enter(&self, address: SocketAddr, local_address: SocketAddr) -> Arc<Client> {
+        let since = Instant::now();
         let client = Arc::new(Client {
             id: self.last_id.fetch_add(1, Ordering::Relaxed) + 1,
             address,
             local_address,
-            since: Instant::now(),
+            since,
             names: Mutex::default(),
+            activity: Mutex::new(Activity { at: since, command: "NULL", database: 0, protocol: 2, queued: None }),
             is_blocked: AtomicBool::new(false),
             is_killed: AtomicBool::new(false),
             killed: Notify::new(),
+            unblocking: AtomicU8::new(0),
+            unblocked: Notify::new(),
         });
         self.lock().insert(client.id, Arc::clone(&client));
         client
@@ -100,6 +167,11 @@ impl Clients {
     /// How many there are.
     pub(crate) fn len(&self) -> usize {
         self.lock().len()
+    }
+
+    /// The one of that number.
+    pub(crate) fn get(&self, id: u64) -> Option<Arc<Client>> {
+        self.lock().get(&id).cloned()
     }
 
     /// All of them, in the order in which they came.

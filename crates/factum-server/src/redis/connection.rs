@@ -3,7 +3,8 @@
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -42,6 +43,8 @@ pub(super) enum Ended {
     Socket(#[from] io::Error),
     #[error("{0}")]
     Protocol(#[from] ProtocolError),
+    #[error("it sent nothing for {0:?}")]
+    Idle(Duration),
     #[error("it was asked to end")]
     Killed,
     #[error("it did not read {0} bytes of answers for too long")]
@@ -82,9 +85,12 @@ impl Connection {
                 }
                 continue;
             }
+            let arrived = Instant::now();
+            self.session.client.note(self.session.activity(arrived));
             if !self.run(&mut requests).await? {
                 return Ok(());
             }
+            self.door.counters.answered_after(arrived.elapsed());
         }
     }
 
@@ -107,11 +113,16 @@ impl Connection {
         if self.input.is_empty() {
             // An idle connection keeps no buffer: ten thousand of them are cheap.
             self.input = BytesMut::new();
-            self.socket.readable().await?;
+            match self.door.settings.limits.idle_max {
+                Some(idle_max) => timeout(idle_max, self.socket.readable()).await.map_err(|_| Ended::Idle(idle_max))??,
+                None => self.socket.readable().await?,
+            }
         }
         let missing = self.parser.needs().saturating_sub(self.input.len());
         self.input.reserve(missing.clamp(READ_BYTES, 1 << 20));
-        Ok(self.socket.read_buf(&mut self.input).await? > 0)
+        let received = self.socket.read_buf(&mut self.input).await?;
+        self.door.counters.received_bytes.fetch_add(received as u64, Ordering::Relaxed);
+        Ok(received > 0)
     }
 
     /// Has the requests carried out and sends the answers, `false` when the connection is to end.
@@ -144,6 +155,7 @@ impl Connection {
 
     async fn send(&mut self) -> Result<(), Ended> {
         let waiting = self.output.len();
+        self.door.counters.sent_bytes.fetch_add(waiting as u64, Ordering::Relaxed);
         let limits = &self.door.settings.limits;
         if waiting > limits.output_bytes_max {
             return Err(Ended::TooMuchOutput(waiting));

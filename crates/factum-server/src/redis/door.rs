@@ -5,7 +5,9 @@ use std::collections::VecDeque;
 use factum::SharedStore;
 
 use super::clients::Clients;
-use super::commands::{self, table};
+use super::commands::table::{self, Command};
+use super::commands::{self, Parameters};
+use super::counters::Counters;
 use super::resp::{Output, Reply, Request};
 use super::session::{Replies, Session};
 use crate::Settings;
@@ -18,12 +20,30 @@ pub(crate) struct Door {
     pub(crate) settings: Settings,
     /// Who is connected.
     pub(crate) clients: Clients,
+    /// What CONFIG tells.
+    pub(crate) parameters: Parameters,
+    /// What has happened.
+    pub(crate) counters: Counters,
+    /// This run's name, other than any before.
+    pub(crate) run_id: String,
 }
 
 impl Door {
     /// A door on a store.
     pub(crate) fn new(store: SharedStore, settings: Settings) -> Self {
-        Self { store, settings, clients: Clients::default() }
+        Self {
+            parameters: Parameters::new(&settings),
+            store,
+            settings,
+            clients: Clients::default(),
+            counters: Counters::default(),
+            run_id: format!("{}{}", factum::Uuid::now_v7().simple(), &factum::Uuid::now_v7().simple().to_string()[24..]),
+        }
+    }
+
+    /// How many keys each database has that has any.
+    pub(crate) fn keys_by_database(&self) -> Vec<(u32, u64)> {
+        Vec::new()
     }
 
     /// Carries out requests that arrived together on a connection: takes at least one off the front, and adds the answer of each that it took.
@@ -35,7 +55,14 @@ impl Door {
     /// - The caller may drop the future: what was under way is done or not, nobody hears of it, and nothing else suffers.
     pub(crate) async fn run(&self, session: &mut Session, requests: &mut VecDeque<Request>, out: &mut Output) {
         while let Some(request) = requests.pop_front() {
-            let reply = self.carry_out(session, &request);
+            let (command, reply) = match table::look_up(&request) {
+                Ok(command) => {
+                    session.last_command = command.name;
+                    (Some(command), self.carry_out(session, command, &request))
+                }
+                Err(error) => (None, error),
+            };
+            self.counters.called(command, &reply);
             answer(session, out, &reply);
             if out.is_full() || session.is_ending {
                 return;
@@ -43,11 +70,7 @@ impl Door {
         }
     }
 
-    fn carry_out(&self, session: &mut Session, request: &Request) -> Reply {
-        let command = match table::look_up(request) {
-            Ok(command) => command,
-            Err(error) => return error,
-        };
+    fn carry_out(&self, session: &mut Session, command: &'static Command, request: &Request) -> Reply {
         if !session.is_authenticated && !command.is(table::NO_AUTH) {
             return Reply::error("NOAUTH Authentication required.");
         }
@@ -61,6 +84,7 @@ pub(crate) fn answer(session: &mut Session, out: &mut Output, reply: &Reply) {
     match session.replies {
         Replies::On => out.push(reply, session.protocol),
         Replies::Off => {}
+        Replies::SkipThisAndNext => session.replies = Replies::SkipNext,
         Replies::SkipNext => session.replies = Replies::On,
     }
 }

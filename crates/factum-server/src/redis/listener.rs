@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
@@ -65,12 +66,14 @@ impl Listener {
     fn take_in(&self, connections: &mut JoinSet<()>, mut socket: TcpStream, address: SocketAddr) {
         let door = Arc::clone(&self.door);
         if door.clients.len() >= door.settings.limits.clients_max {
+            door.counters.connections_refused.fetch_add(1, Ordering::Relaxed);
             tracing::warn!(%address, clients_max = door.settings.limits.clients_max, "refused a connection: there are too many");
             connections.spawn(async move {
                 let _ = socket.write_all(b"-ERR max number of clients reached\r\n").await;
             });
             return;
         }
+        door.counters.connections.fetch_add(1, Ordering::Relaxed);
         let _ = socket.set_nodelay(true);
         let local_address = socket.local_addr().unwrap_or(door.settings.redis);
         let client = door.clients.enter(address, local_address);
@@ -81,6 +84,7 @@ impl Listener {
             match ended {
                 Ok(()) => {}
                 Err(error @ (Ended::SlowReader(_) | Ended::TooMuchOutput(_) | Ended::Protocol(_))) => {
+                    door.counters.connections_cut_off.fetch_add(1, Ordering::Relaxed);
                     tracing::warn!(client = client.id, %address, "cut off a connection: {error}");
                 }
                 Err(error) => tracing::debug!(client = client.id, %address, "a connection ended: {error}"),

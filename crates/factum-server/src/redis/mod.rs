@@ -3,10 +3,16 @@
 mod clients;
 mod commands;
 mod connection;
+mod counters;
 mod door;
+mod glob;
 mod listener;
+mod password;
 mod resp;
 mod session;
 
 pub(crate) use door::Door;
 pub(crate) use listener::Listener;
+
+/// Whose behaviour the door has, as clients ask for it.
+pub(crate) const REDIS_VERSION: &str = "7.4.0";

@@ -1,8 +1,9 @@
 //! What the door knows of one connection from request to request.
 
 use std::sync::Arc;
+use std::time::Instant;
 
-use super::clients::Client;
+use super::clients::{Activity, Client};
 use super::commands::Transaction;
 use super::resp::Protocol;
 
@@ -21,6 +22,8 @@ pub(crate) struct Session {
     pub(crate) is_ending: bool,
     /// Which answers it wants.
     pub(crate) replies: Replies,
+    /// The name of the last command that it called.
+    pub(crate) last_command: &'static str,
     /// What it has gathered for EXEC.
     pub(crate) transaction: Transaction,
 }
@@ -33,11 +36,24 @@ pub(crate) enum Replies {
     On,
     /// None.
     Off,
+    /// All from the one after the next on: CLIENT REPLY SKIP is under way.
+    SkipThisAndNext,
     /// All but that of the next request.
     SkipNext,
 }
 
 impl Session {
+    /// What others may see of it now.
+    pub(crate) fn activity(&self, at: Instant) -> Activity {
+        Activity {
+            at,
+            command: self.last_command,
+            database: self.database,
+            protocol: if self.protocol == Protocol::Three { 3 } else { 2 },
+            queued: self.transaction.queued.as_ref().map(Vec::len),
+        }
+    }
+
     /// A connection that has just come.
     pub(crate) fn new(client: Arc<Client>, is_authenticated: bool) -> Self {
         Self {
@@ -47,6 +63,7 @@ impl Session {
             is_authenticated,
             is_ending: false,
             replies: Replies::default(),
+            last_command: "NULL",
             transaction: Transaction::default(),
         }
     }

@@ -7,7 +7,7 @@ mod reply;
 mod request;
 
 pub(crate) use output::Output;
-pub(crate) use parser::{Parser, ParserLimits, ProtocolError};
+pub(crate) use parser::{Parser, ParserLimits, ProtocolError, integer};
 pub(crate) use reply::Reply;
 pub(crate) use request::Request;
 

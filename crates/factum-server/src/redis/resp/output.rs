@@ -44,11 +44,8 @@ impl Output {
 
 fn write(out: &mut BytesMut, reply: &Reply, protocol: Protocol) {
     match reply {
-        Reply::Simple(text) => {
-            out.put_u8(b'+');
-            out.put_slice(text.as_bytes());
-            out.put_slice(b"\r\n");
-        }
+        Reply::Simple(text) => simple(out, text),
+        Reply::SimpleText(text) => simple(out, text),
         Reply::Error(text) => error(out, text.as_bytes()),
         Reply::ErrorBytes(text) => error(out, text),
         Reply::Integer(number) => header(out, b':', *number),
@@ -112,6 +109,12 @@ fn header(out: &mut BytesMut, kind: u8, number: i64) {
         out.put_u8(b'-');
     }
     out.put_slice(&digits[start..]);
+    out.put_slice(b"\r\n");
+}
+
+fn simple(out: &mut BytesMut, text: &str) {
+    out.put_u8(b'+');
+    out.put_slice(text.as_bytes());
     out.put_slice(b"\r\n");
 }
 

@@ -9,6 +9,8 @@ use bytes::Bytes;
 pub(crate) enum Reply {
     /// `+OK`.
     Simple(&'static str),
+    /// A line of text that is made.
+    SimpleText(Cow<'static, str>),
     /// `-ERR …`; line breaks in it become blanks.
     Error(Cow<'static, str>),
     /// An error whose text quotes bytes that need not be text.

@@ -108,6 +108,26 @@ impl Command {
         if self.arity < 0 { arguments >= arity } else { arguments == arity }
     }
 
+    /// Which of a request's arguments are keys.
+    pub(crate) fn key_places(&self, request: &Request) -> Vec<usize> {
+        if self.is(MOVABLEKEYS) {
+            let Some(streams) = request.iter().skip(1).position(|argument| argument.eq_ignore_ascii_case(b"STREAMS")) else {
+                return Vec::new();
+            };
+            let first = streams + 2;
+            return (first..first + (request.len() - first) / 2).collect();
+        }
+        let (first, last, step) = self.keys;
+        if first == 0 {
+            return Vec::new();
+        }
+        let last = match usize::try_from(last) {
+            Ok(last) => last,
+            Err(_) => request.len().saturating_sub(last.unsigned_abs() as usize),
+        };
+        (first..=last.min(request.len() - 1)).step_by(step.max(1)).collect()
+    }
+
     /// The commands that belong to it.
     pub(crate) fn subcommands(&self) -> impl Iterator<Item = &'static Command> {
         let name = self.name;

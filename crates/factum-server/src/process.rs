@@ -1,0 +1,27 @@
+//! What the system says of this process: memory, processor time, open files.
+
+/// The bytes in memory that are this process's own, files that it maps aside; 0 where the system does not say.
+pub(crate) fn own_memory_bytes() -> u64 {
+    status("RssAnon:")
+}
+
+/// The bytes in memory, with the files that it maps; 0 where the system does not say.
+pub(crate) fn resident_bytes() -> u64 {
+    status("VmRSS:")
+}
+
+fn status(name: &str) -> u64 {
+    let text = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let value = text.lines().find_map(|line| line.strip_prefix(name));
+    let kib: u64 = value.and_then(|value| value.trim().trim_end_matches(" kB").parse().ok()).unwrap_or_default();
+    kib * 1024
+}
+
+/// The seconds that it has computed: its own, and the system's for it.
+pub(crate) fn cpu_seconds() -> (f64, f64) {
+    let text = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    // The name before the closing parenthesis may have blanks in it. Clock ticks are hundredths wherever Linux runs today.
+    let rest = text.rsplit_once(')').map_or("", |(_, rest)| rest);
+    let mut times = rest.split_whitespace().skip(11).map(|ticks| ticks.parse().unwrap_or(0.0) / 100.0);
+    (times.next().unwrap_or_default(), times.next().unwrap_or_default())
+}

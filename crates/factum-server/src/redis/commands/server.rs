@@ -1,0 +1,41 @@
+//! The commands on the server that are short: TIME, WAIT, DEBUG.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::redis::door::Door;
+use crate::redis::resp::{Reply, Request, integer};
+
+pub(super) fn time() -> Reply {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Reply::Array(vec![Reply::string(now.as_secs().to_string()), Reply::string(now.subsec_micros().to_string())])
+}
+
+/// What was answered is on disk, and there are no replicas to wait for.
+pub(super) fn wait(request: &Request) -> Reply {
+    if integer(&request[1]).is_none() {
+        return Reply::error("ERR value is not an integer or out of range");
+    }
+    match integer(&request[2]) {
+        None => Reply::error("ERR timeout is not an integer or out of range"),
+        Some(..0) => Reply::error("ERR timeout is negative"),
+        Some(0..) => Reply::Integer(0),
+    }
+}
+
+pub(super) fn debug(door: &Door, request: &Request) -> Reply {
+    if !door.settings.allow_debug {
+        return Reply::error(
+            "ERR DEBUG command not allowed. If the enable-debug-command option is set to \"local\", you can run it from a local connection, \
+             otherwise you need to set this option in the configuration file, and then restart the server.",
+        );
+    }
+    match request[1].to_ascii_lowercase().as_slice() {
+        // Keys expire at their time, and nothing is arranged otherwise.
+        b"set-active-expire" | b"quicklist-packed-threshold" | b"jmap" if request.len() <= 3 => Reply::OK,
+        b"stringmatch-len" => Reply::Integer(0),
+        subcommand => {
+            let text = [b"ERR unknown subcommand or wrong number of arguments for '", subcommand, b"'. Try DEBUG HELP."].concat();
+            Reply::ErrorBytes(text.into())
+        }
+    }
+}
