@@ -1,7 +1,7 @@
 //! Reading page by page: what makes lazy streams of reads that are synchronous.
 //!
 //! The first page is small, so that a reader who wants little costs little, and each page is larger than the one before. Large pages are
-//! read ahead on threads for blocking work, two at once where it is known where the second begins, so that a reader of the whole log
+//! read ahead on threads for blocking work, three at once where it is known where the next begins, so that a reader of the whole log
 //! neither blocks its runtime nor waits for the disk.
 
 use std::collections::VecDeque;
@@ -47,7 +47,7 @@ const FIRST_PAGE: usize = 128;
 const AHEAD_PAGE: usize = 512;
 const LAST_PAGE: usize = 2_048;
 /// So many pages are read ahead at once.
-const LANES: usize = 2;
+const LANES: usize = 3;
 
 /// The items of all pages, one by one.
 pub(super) fn stream<P: Pager>(pager: P, limit: Option<u64>) -> BoxStream<'static, Result<P::Item>> {
