@@ -29,6 +29,7 @@ mod segment;
 mod shared;
 #[cfg(test)]
 mod simulation;
+mod unreadable;
 mod verify;
 mod walk;
 mod writer;

@@ -100,6 +100,31 @@ impl Snapshot {
         }
     }
 
+    /// Visits every write to a record with its place, in order, until `visit` has enough.
+    pub(crate) fn record_writes(&self, mut visit: impl FnMut(Location, RecordEntry<'_>) -> ControlFlow<()>) -> Result<()> {
+        for segment in &self.view.segments {
+            let mapped = segment.mapped();
+            let mut walk = Walk::new(segment, mapped.as_deref(), segment.first_frame());
+            while let Some((at, frame)) = walk.next_frame()? {
+                let place = Location::new(segment.header.number, segment.place_of(at, &frame.header));
+                if place >= self.end {
+                    return Ok(());
+                }
+                for index in 0..frame.header.records {
+                    if visit(place, frame.record(index).map_err(damaged(&segment.path, at))?).is_break() {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The place of the frame that wrote a record last, as the index knows it.
+    pub(crate) fn record_place(&self, key: Key) -> Result<Option<Location>> {
+        Ok(self.view.tables.newest_record(key, self.end.0.saturating_sub(1))?.map(Location))
+    }
+
     /// Whether there is any record of this kind.
     pub fn has_records(&self, kind: Kind) -> bool {
         self.view.tables.has_records(kind)

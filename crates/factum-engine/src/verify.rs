@@ -1,5 +1,6 @@
 //! Verifying: every byte of the log against its checksum, the order of frames, and the index against the log.
 
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -9,6 +10,7 @@ use crate::follower::Follower;
 use crate::frame::Terms;
 use crate::index::memtable::Memtable;
 use crate::index::run::Run;
+use crate::key::{Key, KeyMaker};
 use crate::read::{Snapshot, Take};
 use crate::segment::Location;
 use crate::shared::{Indexer, Options, Paths};
@@ -108,7 +110,8 @@ pub fn verify(disk: &Arc<dyn Disk>, directory: &Path, indexer: &Arc<dyn Indexer>
     Ok(report)
 }
 
-/// Compares the index with the log: each entry is found under all of its keys, with its number, and nothing else is found.
+/// Compares the index with the log: each entry is found under all of its keys, with its number, and nothing else is found; each record is
+/// where it was written last.
 fn verify_index(
     disk: &Arc<dyn Disk>,
     directory: &Path,
@@ -151,14 +154,15 @@ fn verify_index(
         let terms = indexer.terms(&keys, entry.payload);
         let terms = terms.ok_or_else(|| Error::corrupt(Path::new("log"), None, "an entry makes no sense"));
         match terms.and_then(|terms| compare.add(&terms, entry.position, entry.number)) {
-            Ok(()) => std::ops::ControlFlow::Continue(()),
+            Ok(()) => ControlFlow::Continue(()),
             Err(error) => {
                 failure = Some(error);
-                std::ops::ControlFlow::Break(())
+                ControlFlow::Break(())
             }
         }
     });
     let finished = walked.and(failure.map_or(Ok(()), Err)).and_then(|()| compare.finish());
+    let finished = finished.and_then(|()| compare.records(&**indexer, &keys));
     if let Err(error) = finished {
         report.problems.push(Problem::of(error));
     }
@@ -194,6 +198,25 @@ impl Compare<'_> {
         if self.table.bytes() > COMPARE_BYTES { self.finish() } else { Ok(()) }
     }
 
+    fn records(&mut self, indexer: &dyn Indexer, keys: &KeyMaker) -> Result<()> {
+        let snapshot = self.snapshot;
+        let mut failure = None;
+        snapshot.record_writes(|place, record| {
+            match is_found(snapshot, indexer.record_key(keys, record.name), record.name, place) {
+                Ok(true) => {}
+                Ok(false) => {
+                    let name = String::from_utf8_lossy(record.name);
+                    self.disagree(format!(
+                        "the index does not agree with the log about record {name:?}; delete the index, it is made again"
+                    ));
+                }
+                Err(error) => failure = Some(error),
+            }
+            if failure.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })?;
+        failure.map_or(Ok(()), Err)
+    }
+
     fn disagree(&mut self, what: String) {
         self.report.problems.push(Problem { file: self.index.clone(), offset: None, what });
     }
@@ -216,4 +239,11 @@ impl Compare<'_> {
             Ok(())
         })
     }
+}
+
+/// Whether the index finds a record that was written at `place`: there, or where it was written later.
+fn is_found(snapshot: &Snapshot, key: Option<Key>, name: &[u8], place: Location) -> Result<bool> {
+    let Some(key) = key else { return Ok(false) };
+    let is_late_enough = snapshot.record_place(key)?.is_some_and(|found| found >= place);
+    Ok(is_late_enough && snapshot.record(key, name, |_| ())?.is_some())
 }

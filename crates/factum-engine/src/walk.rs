@@ -10,11 +10,14 @@ use crate::live;
 use crate::open::{Mode, open_segments};
 use crate::segment::{FIRST_FRAME, Location, Scan, Segment, Step, segment_path};
 use crate::shared::Paths;
+use crate::unreadable::Unreadable;
 use crate::verify::Problem;
 
 /// A walk over all frames that are whole, whatever else is broken.
 pub(crate) struct Walk {
     pub(crate) segments: Vec<Arc<Segment>>,
+    /// Their files.
+    files: Vec<Arc<Unreadable>>,
     pub(crate) problems: Vec<Problem>,
     /// The size of the log's files, in bytes.
     pub(crate) total: u64,
@@ -44,15 +47,24 @@ impl Walk {
             }
         }
         let mut segments: Vec<Arc<Segment>> = Vec::new();
+        let mut readable = Vec::new();
         for number in numbers {
             let path = segment_path(&paths.log, number);
-            match Segment::open(disk, &path, Access::Read, 0).or_else(|_| Segment::open_damaged(disk, &path)) {
-                Ok(segment) => segments.push(Arc::new(segment)),
+            let opened = disk.open(&path, Access::Read, 0).map_err(Error::io("can't open", &path)).and_then(|file| {
+                let file = Arc::new(Unreadable::new(file));
+                let segment = Segment::of_file(disk, &path, file.clone()).or_else(|_| Segment::of_damaged(disk, &path, file.clone()))?;
+                Ok((segment, file))
+            });
+            match opened {
+                Ok((segment, file)) => {
+                    segments.push(Arc::new(segment));
+                    readable.push(file);
+                }
                 Err(error) => problems.push(Problem::of(error)),
             }
         }
         let total = files.iter().filter(|(name, _)| name.ends_with(".seg")).map(|(_, bytes)| bytes).sum();
-        Ok(Self { segments, problems, total, mark, beside_writer, _locked_out: locked_out })
+        Ok(Self { segments, files: readable, problems, total, mark, beside_writer, _locked_out: locked_out })
     }
 
     /// Where a complete segment's frames end.
@@ -82,6 +94,11 @@ impl Walk {
             let limit =
                 if self.beside_writer && next.is_none() { durable_end.unwrap_or(FIRST_FRAME) } else { known_end.unwrap_or(u64::MAX) };
             self.run_segment(segment, limit, durable_end, &mut visit, notes, &mut problems)?;
+            problems.extend(self.files[index].stretches().into_iter().map(|(offset, bytes, why)| Problem {
+                file: segment.path.clone(),
+                offset: Some(offset),
+                what: format!("the disk can't read {bytes} bytes: {why}; copy out what is whole, and replace the disk"),
+            }));
         }
         Ok(problems)
     }

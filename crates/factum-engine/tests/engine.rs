@@ -5,7 +5,7 @@ mod support;
 use std::sync::Arc;
 
 use factum_engine::disk::{Disk, RealDisk};
-use factum_engine::{Decision, Error, Failure, Indexer, Options, Pending, Proposal, Take, verify};
+use factum_engine::{Decision, Error, Failure, Indexer, Key, KeyMaker, Options, Pending, Proposal, Take, Terms, verify};
 use support::{ALL_STREAMS, ALL_TYPES, RECORD, STREAM, TYPE, Words, append, follow, open, payloads};
 
 fn small() -> Options {
@@ -139,4 +139,36 @@ fn a_store_that_cannot_write_its_index_refuses_appends_and_still_closes() {
     engine.close();
     drop(engine);
     assert_eq!(payloads(&open(directory.path(), small()).expect("it opens").snapshot(), 0)[..recorded.len()], recorded);
+}
+
+/// Another idea of keys than the log's index was made with: to whoever has it, that index is wrong.
+struct Otherwise {
+    terms: bool,
+}
+
+impl Indexer for Otherwise {
+    fn terms(&self, keys: &KeyMaker, payload: &[u8]) -> Option<Terms> {
+        let terms = Words.terms(keys, payload)?;
+        Some(if self.terms { Terms { sequence: keys.key(STREAM, b"another"), ..terms } } else { terms })
+    }
+
+    fn record_key(&self, keys: &KeyMaker, name: &[u8]) -> Option<Key> {
+        Words.record_key(keys, if self.terms { name } else { b"another" })
+    }
+}
+
+#[test]
+fn an_index_that_does_not_agree_with_the_log_is_noticed() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let engine = open(directory.path(), small()).expect("it opens");
+    for index in 0..50 {
+        append(&engine, &[&format!("s t {index}")], &[("last", Some("value")), ("other", Some("value"))]).expect("it is recorded");
+    }
+    engine.close();
+    let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+    for (terms, about) in [(true, "about position"), (false, "about record \"last\"")] {
+        let indexer: Arc<dyn Indexer> = Arc::new(Otherwise { terms });
+        let report = verify(&disk, directory.path(), &indexer, &mut |_, _| {}).expect("there is a log");
+        assert!(report.problems.iter().any(|problem| problem.what.contains(about)), "{report:?}");
+    }
 }

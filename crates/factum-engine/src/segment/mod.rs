@@ -130,6 +130,11 @@ impl Segment {
     /// Opens an existing segment. Nothing in it can be read until [`Segment::set_end`], unless it was compacted.
     pub(crate) fn open(disk: &Arc<dyn Disk>, path: &Path, access: Access, bytes_max: u64) -> Result<Self> {
         let file = disk.open(path, access, bytes_max).map_err(Error::io("can't open", path))?;
+        Self::of_file(disk, path, file)
+    }
+
+    /// The segment that an open file is.
+    pub(crate) fn of_file(disk: &Arc<dyn Disk>, path: &Path, file: Arc<dyn DiskFile>) -> Result<Self> {
         let mut bytes = [0; Compaction::FIRST_FRAME as usize];
         let read = file.read(0, &mut bytes).map_err(Error::io("can't read", path))?;
         let header = SegmentHeader::read(path, &bytes[..read])?;
@@ -153,10 +158,9 @@ impl Segment {
         Self { disk: Arc::clone(disk), path: path.to_owned(), header, file, compaction, end: AtomicU64::new(end), anchors }
     }
 
-    /// Opens a segment whose header is damaged, to save what can be saved. Nothing it says of other things is believed, and its seed only
+    /// The segment that a file is whose header is damaged, to save what can be saved. Nothing it says of other things is believed, and its seed only
     /// if frames prove it right.
-    pub(crate) fn open_damaged(disk: &Arc<dyn Disk>, path: &Path) -> Result<Self> {
-        let file = disk.open(path, Access::Read, 0).map_err(Error::io("can't open", path))?;
+    pub(crate) fn of_damaged(disk: &Arc<dyn Disk>, path: &Path, file: Arc<dyn DiskFile>) -> Result<Self> {
         let mut bytes = [0; Compaction::FIRST_FRAME as usize];
         file.read(0, &mut bytes).map_err(Error::io("can't read", path))?;
         let parsed = SegmentHeader::parse(bytes.first_chunk().expect("it is longer than a header"));
