@@ -12,6 +12,7 @@ Examples:
   factum read Order-1
   factum log --follow
   factum replay Order-1 --at-time 2026-03-01     the state as it was then
+  factum serve                                   let programs in every language use it, as they use Redis
 
 Exit codes: 0 done, 1 could not, 2 called wrongly, 3 conflict (the store is not as expected; look again and decide again).";
 
@@ -46,5 +47,6 @@ pub(crate) enum Command {
     Stats(commands::stats::Stats),
     Copy(commands::copy::Copy),
     Demo(commands::demo::Demo),
+    Serve(commands::serve::Serve),
     Completions(commands::completions::Completions),
 }

@@ -21,7 +21,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::arguments::Arguments;
+use crate::arguments::{Arguments, Command};
 use crate::console::{Console, Look};
 use crate::failure::Failure;
 
@@ -30,7 +30,10 @@ fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => return failure::of_arguments(&error).report(&mut io::stderr(), &Look::of_stderr()),
     };
-    warnings::print();
+    // A server keeps a log of its own.
+    if !matches!(arguments.command, Command::Serve(_)) {
+        warnings::print();
+    }
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return Failure::could_not(format!("can't start: {error}")).report(&mut io::stderr(), &Look::of_stderr()),

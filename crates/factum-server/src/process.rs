@@ -25,3 +25,18 @@ pub(crate) fn cpu_seconds() -> (f64, f64) {
     let mut times = rest.split_whitespace().skip(11).map(|ticks| ticks.parse().unwrap_or(0.0) / 100.0);
     (times.next().unwrap_or_default(), times.next().unwrap_or_default())
 }
+
+/// Lets this process open so many files, as far as the system allows, and says how many it may open then.
+pub(crate) fn raise_open_files_to(wanted: u64) -> u64 {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let current = limit.current.unwrap_or(u64::MAX);
+    if current >= wanted {
+        return current;
+    }
+    let raised = wanted.min(limit.maximum.unwrap_or(u64::MAX));
+    match setrlimit(Resource::Nofile, Rlimit { current: Some(raised), maximum: limit.maximum }) {
+        Ok(()) => raised.max(current),
+        Err(_) => current,
+    }
+}

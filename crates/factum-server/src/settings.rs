@@ -8,6 +8,8 @@ use std::time::Duration;
 pub struct Settings {
     /// Where programs that speak to Redis find it.
     pub redis: SocketAddr,
+    /// Where `/metrics` and `/health` are, if anywhere.
+    pub http: Option<SocketAddr>,
     /// What a client has to say before anything else; without it everyone may come in.
     pub password: Option<String>,
     /// Whether FLUSHDB and FLUSHALL are carried out.
@@ -22,6 +24,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             redis: SocketAddr::from((Ipv4Addr::LOCALHOST, 7379)),
+            http: None,
             password: None,
             allow_flush: false,
             allow_debug: false,
@@ -52,7 +55,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            clients_max: 20_000,
+            clients_max: 16_000,
             pipeline_requests_max: 4_096,
             request_bytes_max: 128 << 20,
             output_bytes_max: 256 << 20,

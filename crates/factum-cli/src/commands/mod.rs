@@ -11,6 +11,7 @@ pub(crate) mod init;
 pub(crate) mod log;
 pub(crate) mod read;
 pub(crate) mod replay;
+pub(crate) mod serve;
 pub(crate) mod stats;
 pub(crate) mod streams;
 pub(crate) mod truncate;
@@ -46,6 +47,7 @@ pub(crate) async fn run_one(store: &str, command: Command, console: &mut Console
         Command::Stats(stats) => stats::run(stats, store, console).await,
         Command::Copy(copy) => copy::run(copy, console).await,
         Command::Completions(completions) => completions::run(&completions, console),
+        Command::Serve(serve) => serve::run(serve, store, console).await,
         Command::Demo(_) => Err(Failure::usage("a demo does not run a demo")),
     }
 }

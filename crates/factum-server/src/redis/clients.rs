@@ -23,6 +23,8 @@ pub(crate) struct Client {
     names: Mutex<Names>,
     activity: Mutex<Activity>,
     is_blocked: AtomicBool,
+    is_stopping: AtomicBool,
+    stopped: Notify,
     is_killed: AtomicBool,
     killed: Notify,
     unblocking: AtomicU8,
@@ -117,6 +119,19 @@ impl Client {
         }
     }
 
+    /// Lets the connection finish what is under way, and then ends it.
+    pub(crate) fn stop(&self) {
+        self.is_stopping.store(true, Ordering::Release);
+        self.stopped.notify_one();
+    }
+
+    /// Returns when the connection is to finish.
+    pub(crate) async fn stopped(&self) {
+        while !self.is_stopping.load(Ordering::Acquire) {
+            self.stopped.notified().await;
+        }
+    }
+
     /// Ends the connection.
     pub(crate) fn kill(&self) {
         self.is_killed.store(true, Ordering::Release);
@@ -150,6 +165,8 @@ impl Clients {
             names: Mutex::default(),
             activity: Mutex::new(Activity { at: since, command: "NULL", database: 0, protocol: 2, queued: None }),
             is_blocked: AtomicBool::new(false),
+            is_stopping: AtomicBool::new(false),
+            stopped: Notify::new(),
             is_killed: AtomicBool::new(false),
             killed: Notify::new(),
             unblocking: AtomicU8::new(0),

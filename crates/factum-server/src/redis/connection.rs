@@ -32,7 +32,7 @@ pub(super) struct Connection {
     input: BytesMut,
     parser: Parser,
     output: Output,
-    /// The client sends nothing more.
+    /// Nothing more is read: the client has ended its side, or the server stops.
     is_at_end: bool,
 }
 
@@ -80,7 +80,13 @@ impl Connection {
                 }
             }
             if requests.is_empty() {
-                if self.is_at_end || !self.read().await? {
+                let client = Arc::clone(&self.session.client);
+                let goes_on = !self.is_at_end
+                    && tokio::select! {
+                        goes_on = self.read() => goes_on?,
+                        () = client.stopped() => false,
+                    };
+                if !goes_on {
                     return Ok(());
                 }
                 continue;
@@ -140,6 +146,7 @@ impl Connection {
                         biased;
                         () = &mut carried_out => break,
                         read = read_more(&mut self.socket, &mut self.input), if reads_on => self.is_at_end = read? == 0,
+                        () = client.stopped(), if !self.is_at_end => self.is_at_end = true,
                         () = sleep(LOOK_AGAIN), if self.is_at_end => {
                             if client.is_blocked() {
                                 return Ok(false);

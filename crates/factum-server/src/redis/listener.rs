@@ -55,7 +55,7 @@ impl Listener {
         }
         drop(self.socket);
         for client in self.door.clients.all() {
-            client.kill();
+            client.stop();
         }
         let finish = async { while connections.join_next().await.is_some() {} };
         if tokio::time::timeout(FINISH_MAX, finish).await.is_err() {

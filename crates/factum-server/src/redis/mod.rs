@@ -7,10 +7,11 @@ mod counters;
 mod door;
 mod glob;
 mod listener;
-mod password;
+pub(crate) mod password;
 mod resp;
 mod session;
 
+pub(crate) use counters::TIME_BOUNDS_US;
 pub(crate) use door::Door;
 pub(crate) use listener::Listener;
 
