@@ -15,6 +15,7 @@ mod metadata;
 mod position;
 mod query;
 mod record;
+mod repository;
 mod store;
 mod stream;
 mod subscription;
@@ -33,6 +34,10 @@ pub use event::{EventType, NewEvent, RecordedEvent};
 pub use position::GlobalPosition;
 pub use query::{Query, QueryItem};
 pub use record::{Record, RecordName, RecordVersion, RecordWrite};
+pub use repository::{
+    AggregateRepository, Boundary, CommandError, CommandOptions, Executed, HistoryEntry, HistoryStream, Loaded, Repository, Retry,
+    Snapshots, TruncatedStreams,
+};
 pub use store::{
     Capabilities, Direction, EventStore, EventStoreExt, EventStream, Idempotency, InfoStream, Limits, ListStreams, ReadLog, ReadStream,
     Stats, StreamInfo, Support,

@@ -46,7 +46,11 @@ impl Keys {
 }
 
 /// The metadata with these keys added; those that it has already stay as they are. What is not a JSON object is left as it is.
-pub(crate) fn with_keys(metadata: Bytes, keys: impl IntoIterator<Item = (&'static str, Value)>) -> Bytes {
+pub(crate) fn with_keys<'k>(metadata: Bytes, keys: impl IntoIterator<Item = (&'k str, Value)>) -> Bytes {
+    let mut keys = keys.into_iter().peekable();
+    if keys.peek().is_none() {
+        return metadata;
+    }
     let mut object = if metadata.is_empty() {
         Map::new()
     } else {

@@ -58,7 +58,7 @@ pub trait Decider: Send + Sync + 'static {
     /// What decisions rest on. Its default is the state before the first event.
     type State: Default + Clone + Send + Sync + 'static;
     /// What is asked for.
-    type Command: Sync;
+    type Command: Send + Sync;
     /// What happens.
     type Event: Event;
     /// What whoever asked is told besides; `()` where there is nothing to tell.

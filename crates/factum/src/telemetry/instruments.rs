@@ -67,19 +67,23 @@ pub(crate) fn conflict(of: &'static str) {
     instruments().conflicts.add(1, &[category(of)]);
 }
 
-/// A state was made, by folding so many events.
-pub(crate) fn loaded(of: &'static str, from: LoadedFrom, folded: u64) {
-    let Instruments { loads, events_folded, snapshot_hits, .. } = instruments();
+/// A state was looked for, and begun with that.
+pub(crate) fn loaded(of: &'static str, from: LoadedFrom) {
+    let Instruments { loads, snapshot_hits, .. } = instruments();
     let text = match from {
         LoadedFrom::Events => "events",
         LoadedFrom::Snapshot => "snapshot",
         LoadedFrom::Cache => "cache",
     };
     loads.add(1, &[category(of), KeyValue::new("factum.from", text)]);
-    events_folded.add(folded, &[category(of)]);
     if from == LoadedFrom::Snapshot {
         snapshot_hits.add(1, &[category(of)]);
     }
+}
+
+/// So many events were folded into a state.
+pub(crate) fn folded(of: &'static str, events: u64) {
+    instruments().events_folded.add(events, &[category(of)]);
 }
 
 /// A reader is so many events behind.

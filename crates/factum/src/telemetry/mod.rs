@@ -12,11 +12,10 @@ use instruments as meter;
 #[cfg(not(feature = "opentelemetry"))]
 use silence as meter;
 
-pub(crate) use meter::{appended, conflict, handled, lag, loaded, parked};
+pub(crate) use meter::{appended, conflict, folded, handled, lag, loaded, parked};
 
 /// Where a state was taken from before what is new was folded into it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(not(feature = "opentelemetry"), expect(dead_code, reason = "nobody is told"))]
 pub(crate) enum LoadedFrom {
     /// The beginning of the stream.
     Events,
@@ -28,7 +27,6 @@ pub(crate) enum LoadedFrom {
 
 /// What became of an event that a handler was given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(not(feature = "opentelemetry"), expect(dead_code, reason = "nobody is told"))]
 pub(crate) enum Handled {
     /// It is done.
     Done,

@@ -11,7 +11,10 @@ pub(crate) fn appended(_: &'static str, _: usize, _: Duration) {}
 pub(crate) fn conflict(_: &'static str) {}
 
 #[inline(always)]
-pub(crate) fn loaded(_: &'static str, _: LoadedFrom, _: u64) {}
+pub(crate) fn loaded(_: &'static str, _: LoadedFrom) {}
+
+#[inline(always)]
+pub(crate) fn folded(_: &'static str, _: u64) {}
 
 #[inline(always)]
 pub(crate) fn lag(_: &str, _: u64) {}

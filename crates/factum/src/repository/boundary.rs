@@ -1,0 +1,161 @@
+//! A boundary: decisions that rest on what a query finds, across streams.
+
+use std::borrow::Borrow;
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures::TryStreamExt;
+use uuid::Uuid;
+
+use super::basis::{Basis, Deciding, Ground};
+use super::error::CommandError;
+use super::options::{CommandOptions, Executed};
+use super::retry::Retry;
+use super::stream_of;
+use crate::domain::{Codec, Decider};
+use crate::error::{Error, Result};
+use crate::telemetry::{self, LoadedFrom};
+use crate::{Append, Condition, NewEvent, Query, ReadLog, Receipt, RecordedEvent, SharedStore, StreamId};
+
+/// Runs commands whose rules span streams: the state is folded from the events that a query finds, and what happens is recorded only if
+/// nothing else that the query would find was recorded meanwhile.
+///
+/// Everything that a decision looks at must match the query, and so must what others record that could change it: give events the
+/// tags of all they are about. A repository's rules about retries and keys hold here too.
+///
+/// The store must support conditions ([`Capabilities::conditions`](crate::Capabilities::conditions)).
+pub struct Boundary<D: Decider> {
+    deciding: Deciding<D>,
+}
+
+impl<D: Decider> Boundary<D> {
+    /// The boundary of `D` on `store`.
+    ///
+    /// # Panics
+    /// As [`Codec::new`].
+    pub fn new(store: SharedStore) -> Self {
+        Self { deciding: Deciding { store, codec: Codec::new(), retry: Retry::default() } }
+    }
+
+    /// The same, reading events with `codec`: for another choice about unknown types.
+    #[must_use]
+    pub fn reading_with(mut self, codec: Codec<D::Event>) -> Self {
+        self.deciding.codec = codec;
+        self
+    }
+
+    /// The same, meeting conflicts so.
+    #[must_use]
+    pub fn retrying(mut self, retry: Retry) -> Self {
+        self.deciding.retry = retry;
+        self
+    }
+
+    /// Runs a command on the events that `query` finds, and records what happens in the stream of that id.
+    ///
+    /// # Errors
+    /// [`CommandError`], by what to do next.
+    pub async fn execute(
+        &self,
+        id: impl AsRef<str> + Send,
+        query: Query,
+        command: impl Borrow<D::Command> + Send + Sync,
+    ) -> Result<Executed<D::Reply>, CommandError<D::Error>> {
+        self.execute_with(id, query, command, CommandOptions::default()).await
+    }
+
+    /// Runs a command under options.
+    ///
+    /// # Errors
+    /// As [`Boundary::execute`]; [`Error::Invalid`] if the options expect a version, of which a query has none.
+    pub async fn execute_with(
+        &self,
+        id: impl AsRef<str> + Send,
+        query: Query,
+        command: impl Borrow<D::Command> + Send + Sync,
+        options: CommandOptions,
+    ) -> Result<Executed<D::Reply>, CommandError<D::Error>> {
+        if options.expected.is_some() {
+            return Err(Error::invalid("a command over a query expects no version; leave it out").into());
+        }
+        let basis = QueryBasis { deciding: &self.deciding, stream: stream_of::<D>(id.as_ref())?, query };
+        self.deciding.transact(&basis, &options, |state| D::decide(state, command.borrow())).await
+    }
+
+    /// The state that the events make which `query` finds.
+    ///
+    /// # Errors
+    /// As reading from the store; [`Error::Invalid`] if the events can't be read.
+    pub async fn state(&self, query: Query) -> Result<D::State> {
+        Ok(Arc::unwrap_or_clone(self.deciding.fold_query(Ground::default(), &query).await?.state))
+    }
+}
+
+impl<D: Decider> Deciding<D> {
+    /// Folds what the query finds after `ground` into it.
+    async fn fold_query(&self, mut ground: Ground<D::State>, query: &Query) -> Result<Ground<D::State>> {
+        let head = self.store.head().await?;
+        if head > ground.after {
+            let read = ReadLog { after: ground.after, up_to: Some(head), query: query.clone(), ..ReadLog::default() };
+            let mut events = self.store.read_log(read);
+            while let Some(event) = events.try_next().await? {
+                self.evolve(&mut ground, &event)?;
+            }
+            ground.after = head;
+        }
+        Ok(ground)
+    }
+}
+
+struct QueryBasis<'a, D: Decider> {
+    deciding: &'a Deciding<D>,
+    stream: StreamId,
+    query: Query,
+}
+
+#[async_trait]
+impl<D: Decider> Basis<D> for QueryBasis<'_, D> {
+    fn stream(&self) -> &StreamId {
+        &self.stream
+    }
+
+    async fn load(&self) -> Result<Ground<D::State>> {
+        let ground = self.deciding.fold_query(Ground::default(), &self.query).await?;
+        telemetry::loaded(D::CATEGORY, LoadedFrom::Events);
+        telemetry::folded(D::CATEGORY, ground.replayed);
+        Ok(ground)
+    }
+
+    async fn renew(&self, ground: Ground<D::State>) -> Result<Ground<D::State>> {
+        let before = ground.replayed;
+        let renewed = self.deciding.fold_query(ground, &self.query).await?;
+        telemetry::folded(D::CATEGORY, renewed.replayed - before);
+        Ok(renewed)
+    }
+
+    fn append(&self, ground: &Ground<D::State>, events: Vec<NewEvent>) -> Append {
+        let condition = Condition { none_of: self.query.clone(), after: ground.after };
+        Append::to(self.stream.clone(), events).on_condition(condition)
+    }
+
+    async fn before(&self, event: &RecordedEvent) -> Result<Arc<D::State>> {
+        let mut ground = Ground::default();
+        let read = ReadLog { up_to: Some(event.position), query: self.query.clone(), ..ReadLog::default() };
+        let mut events = self.deciding.store.read_log(read);
+        while let Some(earlier) = events.try_next().await? {
+            if earlier.position < event.position {
+                self.deciding.evolve(&mut ground, &earlier)?;
+            }
+        }
+        Ok(ground.state)
+    }
+
+    fn recorded(&self, _: Ground<D::State>, _: &[D::Event], _: Option<Uuid>, _: &Receipt) {}
+}
+
+impl<D: Decider> fmt::Debug for Boundary<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Boundary").field("category", &D::CATEGORY).field("retry", &self.deciding.retry).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,11 @@
+//! Repositories and boundaries through the public API: conflicts, repeats, snapshots, questions about the past.
+
+mod account;
+mod boundary;
+mod conflicts;
+mod faults;
+mod objects;
+mod questions;
+mod repeats;
+mod snapshots;
+mod truncation;
