@@ -168,8 +168,7 @@ impl Filter {
             let value = request.get(next + 1).ok_or(SYNTAX)?;
             match option.to_ascii_lowercase().as_slice() {
                 b"id" => {
-                    let id = integer(value).ok_or(NOT_A_NUMBER)?;
-                    let id = u64::try_from(id).ok().filter(|id| *id > 0);
+                    let id = integer(value).and_then(|id| u64::try_from(id).ok()).filter(|id| *id > 0);
                     filter.id = Some(id.ok_or(Reply::error("ERR client-id should be greater than 0"))?);
                 }
                 b"maxage" => filter.age_min = integer(value).and_then(|age| u64::try_from(age).ok()).ok_or(NOT_A_NUMBER)?,

@@ -21,7 +21,7 @@ pub(super) fn info(request: &Request) -> Reply {
     if request.len() == 2 {
         return every();
     }
-    Reply::Array(request.iter().skip(2).map(|name| table::find(name).map_or(Reply::NullArray, info_of)).collect())
+    Reply::Array(request.iter().skip(2).map(|name| table::find(name).map_or(Reply::Null, info_of)).collect())
 }
 
 fn info_of(command: &'static Command) -> Reply {
