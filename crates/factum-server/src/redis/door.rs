@@ -1,21 +1,28 @@
 //! The door itself: takes a connection's requests, carries them out, and answers.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use factum::SharedStore;
 
-use super::clients::Clients;
-use super::commands::table::{self, Command};
+use tokio::time::Instant;
+
+use super::clients::{Clients, Unblock};
 use super::commands::{self, Parameters};
 use super::counters::Counters;
+use super::error;
+use super::keyspace::{self, Blocked, Failure, Keyspace, Load, Options, Plan, Stop, Waiting};
 use super::resp::{Output, Reply, Request};
-use super::session::{Replies, Session};
+use super::session::Session;
+use super::unit::{self, Data, Unit, Work};
 use crate::Settings;
 
 /// What all connections share.
 pub(crate) struct Door {
     /// Where everything is kept.
     pub(crate) store: SharedStore,
+    /// What stands at the keys.
+    pub(crate) keyspace: Arc<Keyspace>,
     /// How the server is set up.
     pub(crate) settings: Settings,
     /// Who is connected.
@@ -33,6 +40,7 @@ impl Door {
     pub(crate) fn new(store: SharedStore, settings: Settings) -> Self {
         Self {
             parameters: Parameters::new(&settings),
+            keyspace: Keyspace::start(SharedStore::clone(&store), Options::default()),
             store,
             settings,
             clients: Clients::default(),
@@ -54,37 +62,176 @@ impl Door {
     ///   request waits for something.
     /// - The caller may drop the future: what was under way is done or not, nobody hears of it, and nothing else suffers.
     pub(crate) async fn run(&self, session: &mut Session, requests: &mut VecDeque<Request>, out: &mut Output) {
-        while let Some(request) = requests.pop_front() {
-            let (command, reply) = match table::look_up(&request) {
-                Ok(command) => {
-                    session.last_command = command.name;
-                    (Some(command), self.carry_out(session, command, &request))
+        let mut units = unit::take(self, session, requests);
+        let mut rest = &mut units[..];
+        let mut overtaken = 0;
+        while !rest.is_empty() {
+            let Carried { answers, waiting, stop } = self.carry_out(rest);
+            if let Some(waiting) = waiting {
+                self.keyspace.send();
+                match waiting.await.unwrap_or(Err(Failure::Overtaken)) {
+                    Ok(()) => {}
+                    Err(Failure::Overtaken) if overtaken < OVERTAKEN_MAX => {
+                        overtaken += 1;
+                        continue;
+                    }
+                    Err(failure) => {
+                        let reply = error::of_failure(&failure);
+                        let count = answers.len();
+                        for unit in &rest[..count] {
+                            let reply = if let Work::Ready(reply) = &unit.work { reply } else { &reply };
+                            self.answer(unit, Plan::Reply(reply.clone()), out).await;
+                        }
+                        rest = &mut rest[count..];
+                        continue;
+                    }
                 }
-                Err(error) => (None, error),
-            };
-            self.counters.called(command, &reply);
-            answer(session, out, &reply);
-            if out.is_full() || session.is_ending {
-                return;
+            }
+            let (answered, left) = rest.split_at_mut(answers.len());
+            for (unit, answer) in answered.iter().zip(answers) {
+                self.answer(unit, answer, out).await;
+            }
+            rest = left;
+            match stop {
+                None => {}
+                Some(Stopped::Load(loads)) => {
+                    if let Err(failed) = self.keyspace.load(loads).await {
+                        self.answer(&rest[0], Plan::Reply(error::of_store(&failed)), out).await;
+                        rest = &mut rest[1..];
+                    }
+                }
+                Some(Stopped::Full(waiting)) => {
+                    self.keyspace.send();
+                    let _ = waiting.await;
+                }
+                Some(Stopped::Blocked(blocked, deadline)) => {
+                    if let Some(reply) = wait(session, &blocked, deadline).await {
+                        self.answer(&rest[0], Plan::Reply(reply), out).await;
+                        rest = &mut rest[1..];
+                    } else if let Work::Data(data) = &mut rest[0].work {
+                        data.resume.is_over = deadline.is_some_and(|deadline| deadline <= Instant::now());
+                    }
+                }
             }
         }
     }
 
-    fn carry_out(&self, session: &mut Session, command: &'static Command, request: &Request) -> Reply {
-        if !session.is_authenticated && !command.is(table::NO_AUTH) {
-            return Reply::error("NOAUTH Authentication required.");
+    /// Carries out as many as can be now, in memory.
+    fn carry_out(&self, units: &mut [Unit]) -> Carried {
+        let mut answers = Vec::with_capacity(units.len());
+        if units.iter().all(|unit| matches!(unit.work, Work::Ready(_))) {
+            answers.extend(
+                units
+                    .iter_mut()
+                    .map(|unit| if let Work::Ready(reply) = &unit.work { Plan::Reply(reply.clone()) } else { Plan::Reply(Reply::Null) }),
+            );
+            return Carried { answers, waiting: None, stop: None };
         }
-        commands::without_data(self, session, command, request)
-            .unwrap_or_else(|| Reply::Error(format!("ERR the command '{}' is not built yet", command.name).into()))
+        let mut state = self.keyspace.lock();
+        let state = &mut *state;
+        let now = keyspace::now();
+        let mut wait = 0;
+        let mut stop = None;
+        for place in 0..units.len() {
+            let work = &mut units[place].work;
+            let mut context = self.keyspace.context(state, now);
+            let answer = match work {
+                Work::Data(data) if !context.has_room(1, data.request.size()) => Err(Stop::Full),
+                work => commands::carry_out(&mut context, work),
+            };
+            let touched = context.wait;
+            match answer {
+                Ok(answer) => answers.push(answer),
+                Err(Stop::Answer(reply)) => answers.push(reply.into()),
+                Err(Stop::Load(mut loads)) => {
+                    // The others will need theirs too.
+                    let later = units[place + 1..]
+                        .iter()
+                        .take(LOADED_TOGETHER_MAX)
+                        .filter_map(|unit| if let Work::Data(data) = &unit.work { Some(data) } else { None });
+                    loads.extend(state.missing(later.flat_map(Data::keys)));
+                    stop = Some(Stopped::Load(loads));
+                    break;
+                }
+                Err(Stop::Full) => {
+                    stop = match state.room() {
+                        Some(waiting) => Some(Stopped::Full(waiting)),
+                        None => {
+                            answers.push(error::too_large().into());
+                            continue;
+                        }
+                    };
+                    break;
+                }
+                Err(Stop::Block(keys, deadline)) => {
+                    if answers.is_empty() {
+                        stop = Some(Stopped::Blocked(self.keyspace.block(state, keys), deadline));
+                    }
+                    wait = wait.max(touched);
+                    break;
+                }
+            }
+            wait = wait.max(touched);
+        }
+        Carried { answers, waiting: state.waiter(wait), stop }
+    }
+
+    /// Adds an answer, if the connection wants it.
+    async fn answer(&self, unit: &Unit, answer: Plan, out: &mut Output) {
+        self.counters.called(unit.command, if let Plan::Reply(reply) = &answer { reply } else { &Reply::OK });
+        if !unit.is_wanted {
+            return;
+        }
+        let start = out.len();
+        if let Err(failed) = answer.write(&**self.keyspace.store(), unit.protocol, out).await {
+            out.bytes_mut().truncate(start);
+            out.push(&error::of_store(&failed), unit.protocol);
+        }
     }
 }
 
-/// Adds an answer, if the connection wants it.
-pub(crate) fn answer(session: &mut Session, out: &mut Output, reply: &Reply) {
-    match session.replies {
-        Replies::On => out.push(reply, session.protocol),
-        Replies::Off => {}
-        Replies::SkipThisAndNext => session.replies = Replies::SkipNext,
-        Replies::SkipNext => session.replies = Replies::On,
+/// Transparent repeats, when others write to the same streams, before the client hears of it.
+const OVERTAKEN_MAX: usize = 100;
+/// How many requests are looked ahead for keys to load.
+const LOADED_TOGETHER_MAX: usize = 256;
+
+/// What was carried out at a time.
+struct Carried {
+    answers: Vec<Plan>,
+    /// To wait for before the answers may be given.
+    waiting: Option<Waiting>,
+    /// Why it went no further.
+    stop: Option<Stopped>,
+}
+
+enum Stopped {
+    Load(Vec<Load>),
+    Full(Waiting),
+    Blocked(Blocked, Option<Instant>),
+}
+
+/// Waits until one of the keys changes or the time is over; an answer if it was ended by someone else.
+async fn wait(session: &Session, blocked: &Blocked, deadline: Option<Instant>) -> Option<Reply> {
+    struct Waits<'a>(&'a Session);
+    impl Drop for Waits<'_> {
+        fn drop(&mut self) {
+            self.0.client.set_blocked(false);
+        }
+    }
+    session.client.set_blocked(true);
+    let _waits = Waits(session);
+    let over = async {
+        match deadline {
+            Some(deadline) => tokio::time::sleep_until(deadline).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = blocked.changed() => None,
+        () = over => None,
+        how = session.client.unblocked() => Some(match how {
+            Unblock::AsTimeout => Reply::NullArray,
+            Unblock::WithError => Reply::error("UNBLOCKED client unblocked via CLIENT UNBLOCK"),
+        }),
     }
 }

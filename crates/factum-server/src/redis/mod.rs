@@ -5,11 +5,15 @@ mod commands;
 mod connection;
 mod counters;
 mod door;
+mod entry;
+mod error;
 mod glob;
+mod keyspace;
 mod listener;
 pub(crate) mod password;
 mod resp;
 mod session;
+mod unit;
 
 pub(crate) use counters::TIME_BOUNDS_US;
 pub(crate) use door::Door;

@@ -1,22 +1,28 @@
 //! The commands, a file for each family.
 
+mod call;
 mod client;
 mod command;
 mod config;
 mod connection;
 mod help;
 mod info;
+mod keys;
 mod server;
+mod streams;
+mod strings;
 pub(crate) mod table;
 mod transactions;
 
 pub(crate) use config::Parameters;
 use table::{Command, Verb};
-pub(crate) use transactions::Transaction;
+pub(crate) use transactions::{Transaction, queue, transaction};
 
 use super::door::Door;
+use super::keyspace::{Answered, Context, Stop};
 use super::resp::{Reply, Request};
 use super::session::Session;
+use super::unit::{Resume, Work};
 
 /// Carries out a command that concerns no data, or says that it is none of these.
 pub(crate) fn without_data(door: &Door, session: &mut Session, command: &Command, request: &Request) -> Option<Reply> {
@@ -64,4 +70,36 @@ pub(crate) fn without_data(door: &Door, session: &mut Session, command: &Command
         | Verb::XGroupHelp => help::of(command),
         _ => return None,
     })
+}
+
+/// Carries out what was made ready, under the lock.
+pub(crate) fn carry_out(context: &mut Context<'_>, work: &mut Work) -> Answered {
+    match work {
+        Work::Ready(reply) => Ok(reply.clone().into()),
+        Work::Data(data) => {
+            context.database = data.database;
+            with_data(context, data.command.verb, &data.request, &mut data.resume)
+        }
+        Work::Exec(work, watches) => transactions::carry_out(context, work, watches),
+        Work::Watch(keys, watches) => transactions::watch(context, keys, watches),
+        Work::Unwatch(watches) => {
+            transactions::unwatch(watches);
+            Ok(Reply::OK.into())
+        }
+    }
+}
+
+/// Carries out a command on data.
+fn with_data(context: &mut Context<'_>, verb: Verb, request: &Request, resume: &mut Resume) -> Answered {
+    match verb {
+        Verb::XAdd => streams::add::add(context, request),
+        Verb::XLen => streams::range::len(context, request),
+        Verb::XRange => streams::range::range(context, request),
+        Verb::XRevRange => streams::range::reverse(context, request),
+        Verb::XRead => streams::read::read(context, request, resume),
+        Verb::Get => strings::get(context, request),
+        Verb::Set => strings::set(context, request),
+        Verb::Del | Verb::Unlink => keys::del(context, request),
+        _ => Err(Stop::error("ERR this command is not built yet")),
+    }
 }

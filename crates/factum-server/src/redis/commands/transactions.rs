@@ -1,12 +1,162 @@
 //! MULTI, EXEC, DISCARD, WATCH and UNWATCH.
 
-use crate::redis::resp::Request;
+use super::table::{self, Group, Verb};
+use crate::redis::door::Door;
+use crate::redis::keyspace::{Answered, Context, Key, Plan, Stop};
+use crate::redis::resp::{Reply, Request};
+use crate::redis::session::Session;
+use crate::redis::unit::{self, Data, Watches, Work};
 
 /// What a connection has gathered for EXEC.
 #[derive(Debug, Default)]
 pub(crate) struct Transaction {
     /// The requests since MULTI; `None` outside of one.
     pub(crate) queued: Option<Vec<Request>>,
+    /// How many bytes they have.
+    queued_bytes: usize,
     /// A request was refused, so that EXEC must be too.
     pub(crate) is_spoilt: bool,
+    /// The keys that are watched.
+    watches: Watches,
+}
+
+/// What is to be done for MULTI, EXEC, DISCARD, WATCH or UNWATCH.
+pub(crate) fn transaction(door: &Door, session: &mut Session, verb: Verb, request: &Request) -> Work {
+    let transaction = &mut session.transaction;
+    let is_gathering = transaction.queued.is_some();
+    match verb {
+        Verb::Multi if is_gathering => Work::Ready(Reply::error("ERR MULTI calls can not be nested")),
+        Verb::Multi => {
+            (transaction.queued, transaction.queued_bytes, transaction.is_spoilt) = (Some(Vec::new()), 0, false);
+            Work::Ready(Reply::OK)
+        }
+        Verb::Discard if !is_gathering => Work::Ready(Reply::error("ERR DISCARD without MULTI")),
+        Verb::Discard => {
+            (transaction.queued, transaction.is_spoilt) = (None, false);
+            Work::Unwatch(Watches::clone(&transaction.watches))
+        }
+        Verb::Watch if is_gathering => Work::Ready(Reply::error("ERR WATCH inside MULTI is not allowed")),
+        Verb::Watch => {
+            let key = |place| Key { database: session.database, name: request.bytes(place) };
+            Work::Watch((1..request.len()).map(key).collect(), Watches::clone(&transaction.watches))
+        }
+        Verb::Unwatch => Work::Unwatch(Watches::clone(&transaction.watches)),
+        _ => exec(door, session),
+    }
+}
+
+fn exec(door: &Door, session: &mut Session) -> Work {
+    let transaction = &mut session.transaction;
+    let Some(queued) = transaction.queued.take() else { return Work::Ready(Reply::error("ERR EXEC without MULTI")) };
+    let watches = Watches::clone(&transaction.watches);
+    if std::mem::take(&mut transaction.is_spoilt) {
+        watches.lock().expect("no holder of this lock panics").clear();
+        return Work::Ready(Reply::error("EXECABORT Transaction discarded because of previous errors."));
+    }
+    let work = queued.into_iter().map(|request| match table::look_up(&request) {
+        Ok(command) if command.verb == Verb::Unwatch => Work::Ready(Reply::OK),
+        Ok(command) => unit::ready(door, session, command, request),
+        Err(error) => Work::Ready(error),
+    });
+    Work::Exec(work.collect(), watches)
+}
+
+/// Keeps a request for EXEC.
+pub(crate) fn queue(door: &Door, session: &mut Session, request: Request) -> Reply {
+    let transaction = &mut session.transaction;
+    let Some(queued) = &mut transaction.queued else { return Reply::error("ERR EXEC without MULTI") };
+    transaction.queued_bytes += request.size();
+    let limits = door.keyspace.limits();
+    if queued.len() >= limits.events_max || transaction.queued_bytes > limits.bytes_max {
+        transaction.is_spoilt = true;
+        let text = format!(
+            "ERR a transaction has at most {} commands and {} bytes here, so that it can be recorded as one; split it",
+            limits.events_max, limits.bytes_max
+        );
+        return Reply::Error(text.into());
+    }
+    queued.push(request);
+    Reply::Simple("QUEUED")
+}
+
+/// Watches keys from now on.
+pub(super) fn watch(context: &mut Context<'_>, keys: &[Key], watches: &Watches) -> Answered {
+    context.need(keys)?;
+    let mut watches = watches.lock().expect("no holder of this lock panics");
+    for key in keys {
+        context.slot(key)?;
+        if !watches.iter().any(|(watched, _)| watched == key) {
+            let name = bytes::Bytes::copy_from_slice(&key.name);
+            watches.push((Key { name, ..*key }, context.stamp(key).expect("it was looked at")));
+        }
+    }
+    Ok(Reply::OK.into())
+}
+
+/// Carries out all of a transaction, or, if something has to be read first, nothing of it.
+pub(super) fn carry_out(context: &mut Context<'_>, work: &mut [Work], watches: &Watches) -> Answered {
+    let is_overtaken = |(key, stamp): &(Key, u64)| context.stamp(key) != Some(*stamp);
+    if watches.lock().expect("no holder of this lock panics").iter().any(is_overtaken) {
+        unwatch(watches);
+        return Ok(Reply::NullArray.into());
+    }
+    let data = || work.iter().filter_map(|one| if let Work::Data(data) = one { Some(data) } else { None });
+    let keys: Vec<Key> = data().flat_map(Data::keys).collect();
+    context.need(&keys)?;
+    let bytes: usize = data().map(|data| data.request.size()).sum();
+    if !context.has_room(work.len(), bytes) {
+        return Err(Stop::Full);
+    }
+    let mark = context.begin();
+    if data().all(is_complete_by_key) {
+        context.undo = None;
+    }
+    context.is_exec = true;
+    let mut answers = Vec::with_capacity(work.len());
+    for one in work {
+        let answer = match one {
+            Work::Data(data) => {
+                context.database = data.database;
+                super::with_data(context, data.command.verb, &data.request, &mut data.resume)
+            }
+            Work::Ready(reply) => Ok(reply.clone().into()),
+            Work::Exec(..) | Work::Watch(..) | Work::Unwatch(_) => Ok(Reply::OK.into()),
+        };
+        match answer {
+            Ok(answer) => answers.push(answer),
+            Err(Stop::Answer(reply)) => answers.push(reply.into()),
+            Err(Stop::Block(..)) => answers.push(Reply::NullArray.into()),
+            Err(stop @ (Stop::Load(_) | Stop::Full)) => {
+                context.take_back(&mark);
+                return Err(stop);
+            }
+        }
+    }
+    context.undo = None;
+    unwatch(watches);
+    Ok(Plan::Array(answers))
+}
+
+/// Forgets what is watched.
+pub(super) fn unwatch(watches: &Watches) {
+    watches.lock().expect("no holder of this lock panics").clear();
+}
+
+/// Whether a command needs nothing but what stands at its keys, so that it can't be held up in the middle of a transaction.
+fn is_complete_by_key(data: &Data) -> bool {
+    match data.command.group {
+        Group::String | Group::Hash => true,
+        Group::Stream => match data.command.verb {
+            Verb::XAdd => !data
+                .request
+                .iter()
+                .skip(2)
+                .take(2)
+                .any(|option| option.eq_ignore_ascii_case(b"minid") || option.eq_ignore_ascii_case(b"nomkstream")),
+            Verb::XLen | Verb::XRange | Verb::XRevRange | Verb::XAck => true,
+            _ => false,
+        },
+        Group::Generic => matches!(data.command.verb, Verb::Del | Verb::Unlink | Verb::Exists | Verb::Type | Verb::Expire | Verb::Ttl),
+        _ => false,
+    }
 }

@@ -1,0 +1,6 @@
+//! The commands on streams and their entries.
+
+pub(super) mod add;
+pub(super) mod range;
+pub(super) mod read;
+pub(super) mod trim;

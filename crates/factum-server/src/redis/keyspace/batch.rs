@@ -1,0 +1,180 @@
+//! What is on its way to the store: everything that was carried out since the last batch was sent goes as one append.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use factum::{Append, Error, ExpectedVersion, NewEvent, RecordName, RecordVersion, RecordWrite, StreamAppend, StreamId, StreamVersion};
+use tokio::sync::oneshot;
+
+use super::key::Key;
+use super::names;
+use super::slot::Slot;
+use super::state::{Missed, State};
+
+/// Why what was carried out is not recorded.
+#[derive(Clone, Debug)]
+pub(crate) enum Failure {
+    /// Someone else wrote to the same streams. Nothing was recorded; carrying it out again goes by what they wrote.
+    Overtaken,
+    /// It was not recorded, or it is not known whether it was.
+    Failed(Arc<Error>),
+}
+
+/// Told to whoever waits for a batch.
+pub(super) type Waiter = oneshot::Sender<Result<(), Failure>>;
+
+/// What was carried out and not sent yet.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    pub(super) parts: Vec<StreamAppend>,
+    pub(super) events: usize,
+    pub(super) bytes: usize,
+    /// Keys whose records are to be written, each once.
+    pub(super) dirty: Vec<Key>,
+    /// Records of groups that are no more.
+    pub(super) removed: Vec<RecordName>,
+    pub(super) waiters: Vec<Waiter>,
+}
+
+impl Batch {
+    /// Adds an event to a stream that has `before` events.
+    pub(super) fn push(&mut self, stream: &StreamId, before: u64, event: NewEvent) {
+        self.events += 1;
+        self.bytes += event.data.len() + event.metadata.len() + stream.as_str().len() + EVENT_BYTES;
+        match self.parts.last_mut() {
+            Some(part) if part.stream == *stream => part.events.push(event),
+            _ => self.parts.push(StreamAppend {
+                stream: stream.clone(),
+                expected: ExpectedVersion::Exact(StreamVersion::new(before)),
+                events: vec![event],
+            }),
+        }
+    }
+
+    /// Whether there is nothing to send.
+    pub(super) fn is_empty(&self) -> bool {
+        self.parts.is_empty() && self.dirty.is_empty() && self.removed.is_empty()
+    }
+}
+
+/// What an event takes besides its content, at most about.
+const EVENT_BYTES: usize = 128;
+
+/// Whose record was written.
+#[derive(Debug)]
+pub(super) enum Written {
+    /// Of a key; whether it is there now.
+    Slot(Key, bool),
+    Group(Key, u64),
+    Chunk(Key, u64, u64),
+    Nobody,
+}
+
+/// A batch as it is sent.
+pub(super) struct Sealed {
+    pub(super) append: Append,
+    pub(super) written: Vec<Written>,
+}
+
+impl State {
+    /// Closes the open batch: what it says of records is what stands at the keys now.
+    pub(super) fn seal(&mut self) -> Sealed {
+        let batch = std::mem::take(&mut self.open);
+        self.open_number += 1;
+        let mut append = Append { streams: batch.parts, ..Append::default() };
+        let mut written = Vec::with_capacity(batch.dirty.len());
+        let mut changes = Vec::new();
+        for name in batch.removed {
+            append.records.push(RecordWrite::remove(name));
+            written.push(Written::Nobody);
+        }
+        for key in batch.dirty {
+            let Some(slot) = self.slots.get_mut(&key) else { continue };
+            slot.is_dirty = false;
+            let size = slot.measure();
+            self.bytes = self.bytes + size - slot.size;
+            slot.size = size;
+            if slot.announced != slot.standing() {
+                slot.announced = slot.standing();
+                changes.push(names::Change::of(&key, slot));
+            }
+            let value = slot.write();
+            let is_there = value.is_some();
+            if is_there || slot.record != RecordVersion::NONE {
+                append.records.push(RecordWrite { name: key.record(), value: value.map(Bytes::from), expected: Some(slot.record) });
+                written.push(Written::Slot(key.clone(), is_there));
+            }
+            groups(&key, slot, &mut append.records, &mut written);
+        }
+        if !changes.is_empty() {
+            append.streams.push(names::event(&changes));
+            self.named(Missed::Changes(changes));
+        }
+        self.sent = Some(batch.waiters);
+        Sealed { append, written }
+    }
+
+    /// Notes the versions that the records of a batch have now.
+    pub(super) fn note_versions(&mut self, written: Vec<Written>, versions: Vec<RecordVersion>) {
+        for (written, version) in written.into_iter().zip(versions) {
+            match written {
+                Written::Slot(key, is_there) => {
+                    if let Some(slot) = self.slots.get_mut(&key) {
+                        slot.record = if is_there { version } else { RecordVersion::NONE };
+                    }
+                }
+                Written::Group(key, number) => {
+                    if let Some(group) = self.group_numbered(&key, number) {
+                        group.version = version;
+                    }
+                }
+                Written::Chunk(key, number, chunk) => {
+                    if let Some(group) = self.group_numbered(&key, number)
+                        && let Some(known) = group.chunk_versions.get_mut(&chunk)
+                    {
+                        *known = version;
+                    }
+                }
+                Written::Nobody => {}
+            }
+        }
+    }
+
+    fn group_numbered(&mut self, key: &Key, number: u64) -> Option<&mut super::group::Group> {
+        let stream = self.slots.get_mut(key)?.stream.as_deref_mut()?;
+        stream.groups.values_mut().find(|group| group.number == number).map(Arc::make_mut)
+    }
+}
+
+/// Adds the records of a stream's groups that have changed.
+fn groups(key: &Key, slot: &mut Slot, writes: &mut Vec<RecordWrite>, written: &mut Vec<Written>) {
+    let Some(stream) = slot.stream.as_deref_mut() else { return };
+    for shared in stream.groups.values_mut().filter(|group| group.is_dirty || !group.dirty_chunks.is_empty()) {
+        let group = Arc::make_mut(shared);
+        let places = group.chunk_places();
+        let mut dirty = std::mem::take(&mut group.dirty_chunks);
+        dirty.sort_unstable();
+        dirty.dedup();
+        for chunk in dirty {
+            let value = group.write_chunk(&places, chunk);
+            let before = group.chunk_versions.get(&chunk).copied();
+            if value.is_none() {
+                group.chunk_versions.remove(&chunk);
+                if before.is_none() {
+                    continue;
+                }
+            } else {
+                group.chunk_versions.entry(chunk).or_insert(RecordVersion::NONE);
+            }
+            let name = key.pending_record(group.number, chunk);
+            writes.push(RecordWrite { name, value: value.map(Bytes::from), expected: Some(before.unwrap_or(RecordVersion::NONE)) });
+            written.push(Written::Chunk(key.clone(), group.number, chunk));
+        }
+        if std::mem::take(&mut group.is_dirty) {
+            let mut out = super::codec::Writer::default();
+            group.write(&mut out);
+            writes.push(RecordWrite { name: key.group_record(group.number), value: Some(out.0.into()), expected: Some(group.version) });
+            written.push(Written::Group(key.clone(), group.number));
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! One batch after the other goes to the store, as one append each; while one is on its way the next gathers.
+
+use std::sync::Arc;
+
+use factum::{Error, Receipt};
+use tokio::sync::oneshot;
+
+use super::batch::{Failure, Sealed, Waiter, Written};
+use super::state::State;
+use super::{Keyspace, Waiting};
+
+impl Keyspace {
+    /// Sends batches for ever.
+    pub(super) async fn flush(self: Arc<Self>) {
+        loop {
+            self.sent.notified().await;
+            while let Some(Sealed { append, written }) = self.next_batch() {
+                let result = if append.streams.is_empty() && append.records.is_empty() {
+                    Ok(None)
+                } else {
+                    self.store.append(append).await.map(Some)
+                };
+                self.complete(result, written);
+            }
+        }
+    }
+
+    fn next_batch(&self) -> Option<Sealed> {
+        let mut state = self.lock();
+        if state.open.is_empty() && state.open.waiters.is_empty() {
+            return None;
+        }
+        Some(state.seal())
+    }
+
+    fn complete(&self, result: factum::Result<Option<Receipt>>, written: Vec<Written>) {
+        let mut state = self.lock();
+        let waiters = state.sent.take().unwrap_or_default();
+        match result {
+            Ok(receipt) => {
+                state.durable = state.open_number - 1;
+                if let Some(receipt) = receipt {
+                    state.note_versions(written, receipt.records);
+                }
+                state.evict(self.options.cache_bytes_max);
+                drop(state);
+                tell(waiters, &Ok(()));
+            }
+            Err(error) => {
+                let failure = match error {
+                    // Someone else wrote: nothing of it was recorded, and with what they wrote it can be carried out again.
+                    Error::Conflict(_) | Error::RecordConflict { .. } => Failure::Overtaken,
+                    error => {
+                        tracing::error!(%error, "what clients asked for was not recorded");
+                        Failure::Failed(Arc::new(error))
+                    }
+                };
+                // What was carried out since builds on it.
+                state.forget();
+                let later = std::mem::take(&mut state.open.waiters);
+                state.durable = state.open_number;
+                state.open_number += 1;
+                drop(state);
+                tell(waiters, &Err(failure.clone()));
+                tell(later, &Err(failure));
+            }
+        }
+    }
+
+    /// Returns when everything that was carried out is durable, or has failed.
+    pub(super) async fn settle_all(&self) -> factum::Result<()> {
+        let waiting = {
+            let mut state = self.lock();
+            let number = if state.open.is_empty() { state.open_number - 1 } else { state.open_number };
+            state.waiter(number)
+        };
+        let Some(waiting) = waiting else { return Ok(()) };
+        self.sent.notify_one();
+        match waiting.await {
+            Ok(Err(Failure::Failed(error))) => Err(Error::Unavailable { reason: error.to_string(), source: None }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Has the open batch sent as soon as the one before it is durable.
+    pub(crate) fn send(&self) {
+        self.sent.notify_one();
+    }
+}
+
+impl State {
+    /// Waits for a batch; `None` if it is durable.
+    pub(crate) fn waiter(&mut self, number: u64) -> Option<Waiting> {
+        if number <= self.durable {
+            return None;
+        }
+        let (sender, receiver) = oneshot::channel();
+        match &mut self.sent {
+            Some(waiters) if number < self.open_number => waiters.push(sender),
+            _ => self.open.waiters.push(sender),
+        }
+        Some(receiver)
+    }
+}
+
+fn tell(waiters: Vec<Waiter>, outcome: &Result<(), Failure>) {
+    for waiter in waiters {
+        // Whoever waited may have gone.
+        let _ = waiter.send(outcome.clone());
+    }
+}

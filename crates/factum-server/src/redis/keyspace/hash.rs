@@ -1,0 +1,99 @@
+//! A hash: fields and values in the order in which the fields came.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use foldhash::fast::RandomState;
+
+use super::codec::{Reader, Writer};
+
+/// A hash. Clones share their fields until one is changed.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Hash {
+    fields: Arc<Fields>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Fields {
+    /// Places in `list`, by name.
+    places: HashMap<Bytes, usize, RandomState>,
+    /// Names and values; `None` where a field was removed.
+    list: Vec<Option<(Bytes, Bytes)>>,
+    bytes: usize,
+}
+
+impl Hash {
+    pub(crate) fn len(&self) -> usize {
+        self.fields.places.len()
+    }
+
+    pub(crate) fn get(&self, name: &[u8]) -> Option<&Bytes> {
+        let place = *self.fields.places.get(name)?;
+        self.fields.list[place].as_ref().map(|(_, value)| value)
+    }
+
+    /// Fields in the order in which they came.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &(Bytes, Bytes)> {
+        self.fields.list.iter().flatten()
+    }
+
+    /// Writes a field, and says whether it is new. Both are copied.
+    pub(crate) fn set(&mut self, name: &[u8], value: &[u8]) -> bool {
+        let fields = Arc::make_mut(&mut self.fields);
+        let value = Bytes::copy_from_slice(value);
+        fields.bytes += value.len();
+        if let Some(place) = fields.places.get(name) {
+            let field = fields.list[*place].as_mut().expect("a place that is known holds a field");
+            fields.bytes -= field.1.len();
+            field.1 = value;
+            return false;
+        }
+        fields.bytes += name.len() + FIELD_BYTES;
+        let name = Bytes::copy_from_slice(name);
+        fields.places.insert(name.clone(), fields.list.len());
+        fields.list.push(Some((name, value)));
+        true
+    }
+
+    /// Removes a field, and says whether it was there.
+    pub(crate) fn remove(&mut self, name: &[u8]) -> bool {
+        if !self.fields.places.contains_key(name) {
+            return false;
+        }
+        let fields = Arc::make_mut(&mut self.fields);
+        let place = fields.places.remove(name).expect("it was there");
+        let (name, value) = fields.list[place].take().expect("a place that is known holds a field");
+        fields.bytes -= name.len() + value.len() + FIELD_BYTES;
+        if fields.list.len() > 16 && fields.list.len() > fields.places.len() * 2 {
+            fields.list.retain(Option::is_some);
+            let names = fields.list.iter().flatten().map(|(name, _)| name.clone());
+            fields.places = names.enumerate().map(|(place, name)| (name, place)).collect();
+        }
+        true
+    }
+
+    pub(super) fn write(&self, out: &mut Writer) {
+        out.number(self.len() as u64);
+        for (name, value) in self.iter() {
+            out.bytes(name);
+            out.bytes(value);
+        }
+    }
+
+    pub(super) fn read(from: &mut Reader) -> Option<Self> {
+        let mut hash = Self::default();
+        for _ in 0..from.count()? {
+            hash.set(&from.bytes()?, &from.bytes()?);
+        }
+        Some(hash)
+    }
+
+    /// About how many bytes it takes, in memory and in its record.
+    pub(crate) fn size(&self) -> usize {
+        self.fields.bytes
+    }
+}
+
+/// What a field takes besides its bytes.
+const FIELD_BYTES: usize = 12;

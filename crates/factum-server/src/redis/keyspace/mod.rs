@@ -1,0 +1,128 @@
+//! The keyspace: what every command on data is carried out against.
+//!
+//! It is a cache of what the store says, with what is on its way to it. A connection takes the lock, carries its requests out in memory, and
+//! lets go; what they change joins the open batch, which a task sends to the store as one append while the next one gathers. An answer is
+//! given once all that it shows is durable. So a lock is isolation, a batch is atomic, and starting is the same as having
+//! dropped everything: what is missing is read from the store when it is needed.
+
+mod answer;
+mod batch;
+mod blocked;
+mod codec;
+mod flush;
+mod group;
+mod hash;
+mod key;
+mod load;
+mod locate;
+mod names;
+mod ranges;
+mod slot;
+mod state;
+mod stream;
+
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use factum::SharedStore;
+use tokio::sync::{Notify, oneshot};
+use tokio::task::JoinHandle;
+
+pub(crate) use answer::{Entries, Picked, Plan};
+pub(crate) use batch::Failure;
+pub(crate) use blocked::Blocked;
+pub(crate) use group::{Group, Pending};
+pub(crate) use hash::Hash;
+pub(crate) use key::Key;
+pub(crate) use load::own;
+pub(crate) use names::hash as place_of_name;
+pub(crate) use slot::{Kind, Slot, Value};
+pub(crate) use state::{Answered, BatchLimits, Context, Load, Stop, WRONG_TYPE};
+pub(crate) use stream::{Known, Stream, View};
+
+use state::State;
+
+/// How the door sees the store.
+#[derive(Clone, Debug)]
+pub(crate) struct Options {
+    /// The fields of an entry that may hold the event's type; the first that is there does.
+    pub(crate) type_fields: Vec<Box<[u8]>>,
+    /// How much memory what is not in use may take.
+    pub(crate) cache_bytes_max: usize,
+    /// Approximate trimming removes whole blocks of so many entries.
+    pub(crate) node_entries: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { type_fields: vec![b"event_type".as_slice().into(), b"type".as_slice().into()], cache_bytes_max: 64 << 20, node_entries: 100 }
+    }
+}
+
+/// The keyspace of a store.
+pub(crate) struct Keyspace {
+    store: SharedStore,
+    options: Options,
+    limits: BatchLimits,
+    state: Mutex<State>,
+    /// There is something to send.
+    sent: Notify,
+    tasks: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// Someone who waits for a batch.
+pub(crate) type Waiting = oneshot::Receiver<Result<(), Failure>>;
+
+impl Keyspace {
+    /// The keyspace of this store.
+    pub(crate) fn start(store: SharedStore, options: Options) -> Arc<Self> {
+        let limits = store.capabilities().limits;
+        let in_memory = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+        let limits = BatchLimits {
+            events_max: in_memory(limits.append_events_max) / 2,
+            bytes_max: in_memory(limits.append_bytes_max) / 4,
+            payload_bytes_max: in_memory(limits.payload_bytes_max),
+            record_bytes_max: in_memory(limits.record_bytes_max.min(limits.append_bytes_max / 4)),
+        };
+        let state = Mutex::new(State { open_number: 1, ..State::default() });
+        let keyspace = Arc::new(Self { store, options, limits, state, sent: Notify::new(), tasks: Mutex::default() });
+        let flusher = tokio::spawn(Arc::clone(&keyspace).flush());
+        keyspace.tasks.lock().expect("no holder of this lock panics").push(flusher);
+        keyspace
+    }
+
+    /// Ends the tasks, once everything that was carried out is durable.
+    pub(crate) async fn stop(&self) {
+        let _ = self.settle_all().await;
+        let tasks = std::mem::take(&mut *self.tasks.lock().expect("no holder of this lock panics"));
+        for task in tasks {
+            task.abort();
+            let _ = task.await;
+        }
+    }
+
+    /// What a command is carried out against, until it is dropped.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no holder of this lock panics")
+    }
+
+    /// A command's context. `state` is the locked state.
+    pub(crate) fn context<'a>(&'a self, state: &'a mut State, now: u64) -> Context<'a> {
+        Context { state, limits: self.limits, options: &self.options, now, database: 0, is_exec: false, wait: 0, undo: None }
+    }
+
+    /// What one batch takes at most.
+    pub(crate) fn limits(&self) -> BatchLimits {
+        self.limits
+    }
+
+    /// The store behind it.
+    pub(crate) fn store(&self) -> &SharedStore {
+        &self.store
+    }
+}
+
+/// Milliseconds since 1970.
+pub(crate) fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}

@@ -1,0 +1,414 @@
+//! The keyspace as one lock guards it: what stands at the keys with everything that is on its way, and who waits for what.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use factum::NewEvent;
+use foldhash::fast::RandomState;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::Waiting;
+use super::answer::Plan;
+use super::batch::{Batch, Waiter};
+use super::key::Key;
+use super::names::{Change, Names};
+use super::slot::{Slot, Value};
+use super::stream::Stream;
+use crate::redis::entry::EntryId;
+use crate::redis::resp::Reply;
+
+/// What one lock guards.
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    pub(super) slots: HashMap<Key, Slot, RandomState>,
+    /// Keys in the order in which they are considered for eviction.
+    pub(super) order: VecDeque<Key>,
+    pub(super) bytes: usize,
+    pub(super) open: Batch,
+    /// The number of the open batch; they count from 1.
+    pub(super) open_number: u64,
+    /// All batches up to this one are durable.
+    pub(super) durable: u64,
+    /// Who waits for the batch that was sent and is not answered yet.
+    pub(super) sent: Option<Vec<Waiter>>,
+    pub(super) blocked: HashMap<Key, Vec<(u64, Arc<Notify>)>, RandomState>,
+    pub(super) loading: HashMap<Key, Arc<Notify>, RandomState>,
+    pub(super) names: Option<Names>,
+    /// What came and went while the names are being read.
+    pub(super) names_missed: Option<Vec<Missed>>,
+    /// Rises with every change, for WATCH, and with everyone who waits, to tell them apart.
+    pub(super) stamp: u64,
+    /// How often everything was dropped because an append failed.
+    pub(super) epoch: u64,
+}
+
+/// A change to the names of keys.
+#[derive(Debug)]
+pub(super) enum Missed {
+    Changes(Vec<Change>),
+    Stream(Key, u64),
+}
+
+/// Why a command can't be carried out now, or not at all.
+#[derive(Debug)]
+pub(crate) enum Stop {
+    /// An error, or another answer that needs nothing more.
+    Answer(Reply),
+    /// Something has to be read from the store first.
+    Load(Vec<Load>),
+    /// It waits for one of these keys to change.
+    Block(Vec<Key>, Option<Instant>),
+    /// The open batch is full; when it was sent there is room again.
+    Full,
+}
+
+impl Stop {
+    pub(crate) const fn error(text: &'static str) -> Self {
+        Self::Answer(Reply::error(text))
+    }
+}
+
+impl From<Reply> for Stop {
+    fn from(reply: Reply) -> Self {
+        Self::Answer(reply)
+    }
+}
+
+/// What has to be read from the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Load {
+    /// What stands at a key.
+    Slot(Key),
+    /// In the stream at a key, where the first entries with at least these ids are; and ids of so many entries from each on.
+    AtLeast(Key, Vec<EntryId>, u64),
+    /// In the stream at a key, the ids of so many entries from a version on.
+    Ids(Key, u64, u64),
+    /// The names of all keys.
+    Names,
+}
+
+/// Where the open batch stood.
+#[derive(Debug)]
+pub(crate) struct Mark {
+    parts: usize,
+    last: usize,
+    events: usize,
+    bytes: usize,
+    dirty: usize,
+    removed: usize,
+}
+
+pub(crate) type Answered = Result<Plan, Stop>;
+
+/// What one batch takes at most.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BatchLimits {
+    pub(crate) events_max: usize,
+    pub(crate) bytes_max: usize,
+    pub(crate) payload_bytes_max: usize,
+    pub(crate) record_bytes_max: usize,
+}
+
+/// A command being carried out: the state, and what is asked.
+pub(crate) struct Context<'a> {
+    pub(crate) state: &'a mut State,
+    pub(crate) limits: BatchLimits,
+    pub(crate) options: &'a super::Options,
+    /// Milliseconds since 1970.
+    pub(crate) now: u64,
+    pub(crate) database: u32,
+    /// Inside of EXEC nothing blocks.
+    pub(crate) is_exec: bool,
+    /// The batch that has to be durable before the answer is given.
+    pub(crate) wait: u64,
+    /// What stood at the keys before, so that it can be taken back.
+    pub(crate) undo: Option<Vec<(Key, Slot)>>,
+}
+
+impl Context<'_> {
+    /// The key of that name in the chosen database.
+    pub(crate) fn key(&self, name: bytes::Bytes) -> Key {
+        Key { database: self.database, name }
+    }
+
+    /// What stands at a key.
+    pub(crate) fn slot(&mut self, key: &Key) -> Result<&mut Slot, Stop> {
+        let Some(slot) = self.state.slots.get_mut(key) else { return Err(Stop::Load(vec![Load::Slot(key.clone())])) };
+        if let Some(undo) = &mut self.undo
+            && !undo.iter().any(|(undone, _)| undone == key)
+        {
+            undo.push((key.clone(), slot.clone()));
+        }
+        slot.is_used = true;
+        self.wait = self.wait.max(slot.changed_in);
+        if slot.expires.is_some_and(|expires| expires <= self.now) {
+            self.remove(key);
+        }
+        Ok(self.state.slots.get_mut(key).expect("it was there"))
+    }
+
+    /// Checks that what stands at these keys is known, so that a command on several of them needs no second try.
+    pub(crate) fn need<'k>(&mut self, keys: impl IntoIterator<Item = &'k Key>) -> Result<(), Stop> {
+        let missing = |key: &&Key| !self.state.slots.contains_key(*key);
+        let missing: Vec<Load> = keys.into_iter().filter(missing).map(|key| Load::Slot(key.clone())).collect();
+        if missing.is_empty() { Ok(()) } else { Err(Stop::Load(missing)) }
+    }
+
+    /// The stream at a key, `None` if nothing is there.
+    pub(crate) fn stream(&mut self, key: &Key) -> Result<Option<&mut Stream>, Stop> {
+        let slot = self.slot(key)?;
+        match slot.value {
+            Value::Stream => Ok(slot.stream.as_deref_mut()),
+            Value::Nothing => Ok(None),
+            Value::Text(_) | Value::Hash(_) => Err(WRONG_TYPE),
+        }
+    }
+
+    /// The stream at a key that stands there, however it came there, without looking whether it has expired.
+    pub(crate) fn known_stream(&mut self, key: &Key) -> &mut Stream {
+        self.state.slots.get_mut(key).and_then(|slot| slot.stream.as_deref_mut()).expect("it was looked at before")
+    }
+
+    /// Makes an empty stream at a key where nothing is.
+    pub(crate) fn create_stream(&mut self, key: &Key) -> Result<(), Stop> {
+        let Some(id) = key.stream() else { return Err(KEY_TOO_LONG) };
+        let slot = self.slot(key)?;
+        if slot.stream.is_none() {
+            slot.stream = Some(Box::new(Stream::new(id)));
+        }
+        slot.value = Value::Stream;
+        slot.expires = None;
+        Ok(())
+    }
+
+    /// Writes what stands at a key, in place of whatever is there, and lets its expiry be.
+    pub(crate) fn put(&mut self, key: &Key, value: Value) -> Result<(), Stop> {
+        if key.stream().is_none() {
+            return Err(KEY_TOO_LONG);
+        }
+        let bytes_max = self.limits.record_bytes_max.saturating_sub(1 << 16);
+        let bytes = match &value {
+            Value::Text(text) => text.len(),
+            Value::Hash(hash) => hash.size(),
+            Value::Nothing | Value::Stream => 0,
+        };
+        if bytes > bytes_max {
+            let text = format!("ERR the value would have {bytes} bytes, and the store takes records of {bytes_max}; nothing was changed");
+            return Err(Reply::Error(text.into()).into());
+        }
+        if self.slot(key)?.stream().is_some() {
+            self.remove(key);
+        }
+        self.slot(key)?.value = value;
+        self.changed(key);
+        Ok(())
+    }
+
+    /// Removes what stands at a key, and says whether something did.
+    pub(crate) fn remove(&mut self, key: &Key) -> bool {
+        let Some(slot) = self.state.slots.get_mut(key) else { return false };
+        let was_there = !matches!(slot.value, Value::Nothing);
+        if let Some(stream) = slot.stream.as_deref_mut()
+            && matches!(slot.value, Value::Stream)
+        {
+            let records: Vec<_> = stream.groups.values().flat_map(|group| group.records(key)).collect();
+            stream.end();
+            self.state.open.removed.extend(records);
+        }
+        slot.value = Value::Nothing;
+        slot.expires = None;
+        if was_there {
+            self.changed(key);
+        }
+        was_there
+    }
+
+    /// Notes that what stands at a key has changed, so that its record is written.
+    pub(crate) fn changed(&mut self, key: &Key) {
+        if let Some(slot) = self.state.slots.get_mut(key)
+            && !slot.is_dirty
+        {
+            slot.is_dirty = true;
+            self.state.open.bytes += slot.size + 256;
+            self.state.open.dirty.push(key.clone());
+        }
+        self.touched(key);
+    }
+
+    /// Notes that a key is not as it was, for those who watch it or wait for it.
+    pub(crate) fn touched(&mut self, key: &Key) {
+        let number = self.state.open_number;
+        self.state.stamp += 1;
+        let stamp = self.state.stamp;
+        if let Some(slot) = self.state.slots.get_mut(key) {
+            slot.changed_in = number;
+            slot.stamp = stamp;
+        }
+        self.wait = number;
+        self.state.signal(key);
+    }
+
+    /// Appends an event that is an entry of the stream at a key.
+    pub(crate) fn event(&mut self, key: &Key, id: EntryId, event: NewEvent) {
+        self.state.stamp += 1;
+        let (number, durable, stamp) = (self.state.open_number, self.state.durable, self.state.stamp);
+        let slot = self.state.slots.get_mut(key).expect("it was looked at before");
+        let is_settled = slot.changed_in <= durable;
+        (slot.changed_in, slot.stamp) = (number, stamp);
+        let stream = slot.stream.as_deref_mut().expect("it was looked at before");
+        self.state.open.push(&stream.id, stream.version, event);
+        stream.push(id, is_settled);
+        let is_new = stream.version == stream.base + 1 || slot.announced.kind != super::slot::Kind::Stream;
+        self.wait = number;
+        let version = stream.version;
+        if is_new {
+            self.state.named(Missed::Stream(key.clone(), version));
+        }
+        self.state.signal(key);
+    }
+
+    /// Brings the names up to date with what was carried out and not sent yet.
+    pub(crate) fn names(&mut self) -> Result<&Names, Stop> {
+        if self.state.names.is_none() {
+            return Err(Stop::Load(vec![Load::Names]));
+        }
+        let state = &mut *self.state;
+        let dirty = state.open.dirty.iter().filter_map(|key| Some((key, state.slots.get(key)?)));
+        let changes: Vec<Change> = dirty.map(|(key, slot)| Change::of(key, slot)).collect();
+        self.wait = self.wait.max(if state.open.is_empty() { state.open_number - 1 } else { state.open_number });
+        let names = state.names.as_mut().expect("it is there");
+        names.take(&changes);
+        Ok(names)
+    }
+
+    /// What a key that is watched is known by; `None` if it is not known any more.
+    pub(crate) fn stamp(&self, key: &Key) -> Option<u64> {
+        let slot = self.state.slots.get(key)?;
+        slot.expires.is_none_or(|expires| expires > self.now).then_some(slot.stamp)
+    }
+
+    /// Begins something that may have to be taken back.
+    pub(crate) fn begin(&mut self) -> Mark {
+        self.undo = Some(Vec::new());
+        let Batch { parts, events, bytes, dirty, removed, .. } = &self.state.open;
+        let last = parts.last().map_or(0, |part| part.events.len());
+        Mark { parts: parts.len(), last, events: *events, bytes: *bytes, dirty: dirty.len(), removed: removed.len() }
+    }
+
+    /// Takes back what was done since.
+    pub(crate) fn take_back(&mut self, mark: &Mark) {
+        for (key, slot) in self.undo.take().unwrap_or_default() {
+            self.state.slots.insert(key, slot);
+        }
+        let Batch { parts, events, bytes, dirty, removed, .. } = &mut self.state.open;
+        parts.truncate(mark.parts);
+        if let Some(part) = parts.last_mut() {
+            part.events.truncate(mark.last);
+        }
+        dirty.truncate(mark.dirty);
+        removed.truncate(mark.removed);
+        (*events, *bytes) = (mark.events, mark.bytes);
+        // They may know of what is not.
+        self.state.names = None;
+        self.state.names_missed = None;
+    }
+
+    /// Whether the open batch has room for so much more.
+    pub(crate) fn has_room(&self, events: usize, bytes: usize) -> bool {
+        let open = &self.state.open;
+        open.events + open.dirty.len() * 3 + events <= self.limits.events_max && open.bytes + bytes <= self.limits.bytes_max
+    }
+}
+
+impl State {
+    /// Notes that names came or went.
+    pub(super) fn named(&mut self, change: Missed) {
+        if let Some(names) = &mut self.names {
+            match &change {
+                Missed::Changes(changes) => names.take(changes),
+                Missed::Stream(key, version) => names.stream(key, *version),
+            }
+        }
+        if let Some(missed) = &mut self.names_missed {
+            missed.push(change);
+        }
+    }
+
+    /// Takes the names as the store has them, and what changed while they were read.
+    pub(super) fn set_names(&mut self, mut names: Names) {
+        for missed in self.names_missed.take().unwrap_or_default() {
+            match missed {
+                Missed::Changes(changes) => names.take(&changes),
+                Missed::Stream(key, version) => names.stream(&key, version),
+            }
+        }
+        self.names = Some(names);
+    }
+
+    /// What is not known of these keys.
+    pub(crate) fn missing(&self, keys: impl Iterator<Item = Key>) -> impl Iterator<Item = Load> {
+        keys.filter(|key| !self.slots.contains_key(key)).map(Load::Slot)
+    }
+
+    /// Waits until there is room again; `None` if there is nothing that takes any.
+    pub(crate) fn room(&mut self) -> Option<Waiting> {
+        if self.open.is_empty() { None } else { self.waiter(self.open_number) }
+    }
+
+    /// Wakes those who wait for a key.
+    pub(super) fn signal(&mut self, key: &Key) {
+        if !self.blocked.is_empty()
+            && let Some(waiting) = self.blocked.get(key)
+        {
+            for (_, waiting) in waiting {
+                waiting.notify_one();
+            }
+        }
+    }
+
+    /// Begins anew from what the store says: nothing that is known here can be trusted.
+    pub(super) fn forget(&mut self) {
+        self.epoch += 1;
+        self.stamp += 1;
+        self.slots.clear();
+        self.order.clear();
+        self.bytes = 0;
+        self.names = None;
+        self.names_missed = None;
+        self.open = Batch { waiters: std::mem::take(&mut self.open.waiters), ..Batch::default() };
+        for waiting in self.blocked.values().flatten() {
+            waiting.1.notify_one();
+        }
+    }
+
+    /// Keeps what was read of a key.
+    pub(super) fn insert(&mut self, key: &Key, mut slot: Slot) {
+        // Whoever watched the key before it was dropped can't know any more whether it changed.
+        self.stamp += 1;
+        slot.stamp = self.stamp;
+        let key = Key { database: key.database, name: bytes::Bytes::copy_from_slice(&key.name) };
+        self.bytes += slot.size;
+        self.order.push_back(key.clone());
+        self.slots.insert(key, slot);
+    }
+
+    /// Drops what was not used for long, until the rest is small enough.
+    pub(super) fn evict(&mut self, bytes_max: usize) {
+        let mut considered = 0;
+        while self.bytes > bytes_max && considered < self.order.len() * 2 {
+            considered += 1;
+            let Some(key) = self.order.pop_front() else { return };
+            let Some(slot) = self.slots.get_mut(&key) else { continue };
+            if slot.is_dirty || slot.changed_in > self.durable || std::mem::take(&mut slot.is_used) {
+                self.order.push_back(key);
+                continue;
+            }
+            self.bytes -= slot.size;
+            self.slots.remove(&key);
+        }
+    }
+}
+
+pub(crate) const WRONG_TYPE: Stop = Stop::error("WRONGTYPE Operation against a key holding the wrong kind of value");
+const KEY_TOO_LONG: Stop = Stop::error("ERR the key is too long: an event store's names have at most 1024 bytes, escapes included");

@@ -1,0 +1,145 @@
+//! Requests on their way through the door: what can be answered at once is, the rest is made ready to be carried out under the lock.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+
+use tokio::time::Instant;
+
+use super::commands::table::{self, Command, Verb};
+use super::commands::{self};
+use super::door::Door;
+use super::entry::EntryId;
+use super::keyspace::Key;
+use super::resp::{Protocol, Reply, Request};
+use super::session::{Replies, Session};
+
+/// A request, ready to be carried out.
+#[derive(Debug)]
+pub(crate) struct Unit {
+    pub(crate) work: Work,
+    /// In which version of the protocol it is answered.
+    pub(crate) protocol: Protocol,
+    /// Whether the client wants an answer.
+    pub(crate) is_wanted: bool,
+    pub(crate) command: Option<&'static Command>,
+}
+
+/// What is to be done for a request.
+#[derive(Debug)]
+pub(crate) enum Work {
+    /// Nothing more.
+    Ready(Reply),
+    /// A command on data.
+    Data(Data),
+    /// All of these, as one.
+    Exec(Vec<Work>, Watches),
+    /// The keys are watched from here on.
+    Watch(Vec<Key>, Watches),
+    /// No key is watched any more.
+    Unwatch(Watches),
+}
+
+/// A command on data.
+#[derive(Debug)]
+pub(crate) struct Data {
+    pub(crate) command: &'static Command,
+    pub(crate) request: Request,
+    pub(crate) database: u32,
+    pub(crate) resume: Resume,
+}
+
+/// What a command that waits keeps from one try to the next.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Resume {
+    /// The ids that `$` and the like stood for when it came.
+    pub(crate) ids: Option<Vec<EntryId>>,
+    /// When it ends without anything; `Some(None)` for never.
+    pub(crate) deadline: Option<Option<Instant>>,
+    /// Its time is over.
+    pub(crate) is_over: bool,
+}
+
+/// The keys that a connection watches, and what they were known by.
+pub(crate) type Watches = Arc<Mutex<Vec<(Key, u64)>>>;
+
+impl Data {
+    /// The keys that it names.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = Key> {
+        let places = self.command.key_places(&self.request);
+        places.into_iter().map(|place| Key { database: self.database, name: self.request.bytes(place) })
+    }
+
+    fn may_block(&self) -> bool {
+        self.command.is(table::BLOCKING) && self.request.iter().skip(1).any(|argument| argument.eq_ignore_ascii_case(b"block"))
+    }
+}
+
+/// So many requests are carried out under one lock.
+const UNITS_MAX: usize = 1_024;
+
+/// Takes requests off the front that can be carried out together. One that may wait comes alone, so that the answers before it are sent first.
+pub(crate) fn take(door: &Door, session: &mut Session, requests: &mut VecDeque<Request>) -> Vec<Unit> {
+    let mut units = Vec::with_capacity(requests.len().min(UNITS_MAX));
+    while units.len() < UNITS_MAX
+        && !session.is_ending
+        && let Some(request) = requests.pop_front()
+    {
+        let (command, work) = match table::look_up(&request) {
+            Ok(command) => {
+                session.last_command = command.name;
+                (Some(command), prepare(door, session, command, request))
+            }
+            Err(error) => {
+                session.transaction.is_spoilt = true;
+                (None, Work::Ready(error))
+            }
+        };
+        if let Work::Data(data) = &work
+            && data.may_block()
+            && !units.is_empty()
+        {
+            requests.push_front(data.request.clone());
+            break;
+        }
+        let may_block = matches!(&work, Work::Data(data) if data.may_block());
+        units.push(Unit { work, protocol: session.protocol, is_wanted: is_wanted(session), command });
+        if may_block {
+            break;
+        }
+    }
+    units
+}
+
+fn prepare(door: &Door, session: &mut Session, command: &'static Command, request: Request) -> Work {
+    if !session.is_authenticated && !command.is(table::NO_AUTH) {
+        session.transaction.is_spoilt = true;
+        return Work::Ready(Reply::error("NOAUTH Authentication required."));
+    }
+    let is_gathering = session.transaction.queued.is_some();
+    match command.verb {
+        Verb::Multi | Verb::Exec | Verb::Discard | Verb::Watch | Verb::Unwatch if !is_gathering || command.verb != Verb::Unwatch => {
+            commands::transaction(door, session, command.verb, &request)
+        }
+        Verb::Quit | Verb::Reset => Work::Ready(commands::without_data(door, session, command, &request).expect("they concern no data")),
+        _ if is_gathering => Work::Ready(commands::queue(door, session, request)),
+        _ => ready(door, session, command, request),
+    }
+}
+
+/// What is to be done for a request outside of MULTI, or in EXEC.
+pub(crate) fn ready(door: &Door, session: &mut Session, command: &'static Command, request: Request) -> Work {
+    match commands::without_data(door, session, command, &request) {
+        Some(reply) => Work::Ready(reply),
+        None => Work::Data(Data { command, request, database: session.database, resume: Resume::default() }),
+    }
+}
+
+fn is_wanted(session: &mut Session) -> bool {
+    match session.replies {
+        Replies::On => return true,
+        Replies::Off => {}
+        Replies::SkipThisAndNext => session.replies = Replies::SkipNext,
+        Replies::SkipNext => session.replies = Replies::On,
+    }
+    false
+}
