@@ -65,6 +65,18 @@ pub enum Error {
         actual: u64,
     },
 
+    /// A key of a group belongs to another consumer now, who gets the event again: this acknowledgement counts for nothing. Go on with
+    /// the next event.
+    #[error(
+        "key {key} of group {group} now belongs to another consumer, who gets the event again; this acknowledgement counts for nothing"
+    )]
+    HandedOver {
+        /// Which group.
+        group: String,
+        /// Which key.
+        key: String,
+    },
+
     /// A handler failed every time at one event: repair what it says, then start the reader again. It goes on with this event.
     #[error(
         "{reader} stopped at {stream} version {version} (position {position}), which failed {attempts} times; repair it and start it again"

@@ -44,8 +44,9 @@ pub use store::{
 };
 pub use stream::{Category, ExpectedVersion, StreamId, StreamVersion};
 pub use subscription::{
-    Backoff, Checkpoint, CheckpointPolicy, Checkpoints, Fence, Handled, OnFailure, ParkedEvent, Processor, Progress, ProgressReader,
-    StartFrom, Subscription, SubscriptionOptions, SubscriptionState, Subscriptions,
+    Backoff, Checkpoint, CheckpointPolicy, Checkpoints, Consumer, Delivery, Fence, Group, GroupState, Groups, Handled, HeldKey, Load,
+    MemberState, OnFailure, ParkedEvent, Processor, Progress, ProgressReader, StartFrom, Subscription, SubscriptionOptions,
+    SubscriptionState, Subscriptions,
 };
 pub use tag::Tag;
 

@@ -3,6 +3,7 @@
 
 mod backoff;
 mod checkpoint;
+mod group;
 mod handlers;
 pub(crate) mod json_record;
 mod parked;
@@ -14,6 +15,7 @@ mod subscriptions;
 
 pub use backoff::Backoff;
 pub use checkpoint::{Checkpoint, Checkpoints, Fence};
+pub use group::{Consumer, Delivery, Group, GroupState, Groups, HeldKey, Load, MemberState};
 pub use handlers::Handled;
 pub use parked::ParkedEvent;
 pub use processor::{CheckpointPolicy, OnFailure, Processor, Progress, ProgressReader};

@@ -10,12 +10,14 @@ use crate::error::Result;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Subscription,
+    Group,
 }
 
 impl Kind {
     const fn record(self) -> &'static str {
         match self {
             Self::Subscription => "registry/subscriptions",
+            Self::Group => "registry/groups",
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod processing;
 mod scene;
+mod sharing;
 #[path = "../stores/mod.rs"]
 mod stores;
 
@@ -15,7 +16,7 @@ use scene::{Rule, Scene};
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let stores = stores::all();
-    let rules = processing::RULES;
+    let rules = [processing::RULES, sharing::RULES].concat();
     let mut trials = Vec::new();
     // A cluster of partitions has the same records and the same log; one column of Redis is enough here.
     for store in stores.here.iter().filter(|store| !store.name().contains("cluster")) {

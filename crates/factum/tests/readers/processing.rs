@@ -125,7 +125,7 @@ async fn beginning_end_position_and_time_are_where_it_begins(scene: Scene) -> Ve
         (StartFrom::Beginning, 0),
         (StartFrom::After(third), 3),
         (StartFrom::Time(Timestamp::UNIX_EPOCH), 0),
-        (StartFrom::Time(times[from_time as usize]), from_time),
+        (StartFrom::Time(times[usize::try_from(from_time)?]), from_time),
         (StartFrom::Time(times[19] + Duration::from_secs(3_600)), 20),
         (StartFrom::End, 20),
     ];

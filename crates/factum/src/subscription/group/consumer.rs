@@ -1,0 +1,247 @@
+//! A consumer: one process's place in a group, from which events are taken in hand, acknowledged, put back or parked.
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use tokio::task::JoinSet;
+
+use super::keeper::Keeper;
+use super::lane::{Taken, Then};
+use super::reader;
+use super::shared::{Handle, Place, Shared};
+use crate::RecordedEvent;
+use crate::error::{Error, Result};
+
+/// A place in a group. Clones share it: give one to each task that handles events.
+///
+/// The clones of one consumer read the log once, for all of them. Dropping the last one leaves the group as a crash does: the others
+/// take over what it had when the lease is over. [`Consumer::stop`] hands it over at once.
+#[derive(Clone)]
+pub struct Consumer {
+    shared: Handle,
+    tasks: Arc<Tasks>,
+}
+
+/// The background tasks, which end with the last handle.
+struct Tasks {
+    keeper: Mutex<Option<tokio::task::JoinHandle<()>>>,
+    readers: Mutex<JoinSet<()>>,
+}
+
+impl Drop for Tasks {
+    fn drop(&mut self) {
+        if let Ok(Some(keeper)) = self.keeper.get_mut().map(Option::take) {
+            keeper.abort();
+        }
+    }
+}
+
+impl Consumer {
+    pub(super) fn start(shared: Shared) -> Self {
+        let shared = Arc::new(shared);
+        let keeper = tokio::spawn(Keeper::new(shared.clone()).run());
+        let mut readers = JoinSet::new();
+        readers.spawn(reader::read(shared.clone()));
+        readers.spawn(reader::load(shared.clone()));
+        Self { shared, tasks: Arc::new(Tasks { keeper: Mutex::new(Some(keeper)), readers: Mutex::new(readers) }) }
+    }
+
+    /// The next event; waits until there is one. `None` once the consumer is stopped. Cancelling it loses nothing.
+    ///
+    /// Of one key there is never more than one event in hand, in the whole group.
+    ///
+    /// # Errors
+    /// What the store says, if that will not pass by itself.
+    pub async fn next(&self) -> Result<Option<Delivery>> {
+        loop {
+            let ready = self.shared.ready.notified();
+            let mut ready = std::pin::pin!(ready);
+            ready.as_mut().enable();
+            if let Some(delivery) = self.next_ready() {
+                return Ok(Some(delivery));
+            }
+            {
+                let mut state = self.shared.state();
+                if let Some(error) = state.failed.take() {
+                    state.failed = Some(Error::Unavailable { reason: format!("the consumer has ended: {error}"), source: None });
+                    return Err(error);
+                }
+                if state.stopping {
+                    return Ok(None);
+                }
+            }
+            ready.await;
+        }
+    }
+
+    /// The next event that can be handed out now.
+    pub fn next_ready(&self) -> Option<Delivery> {
+        let (place, Taken { event, attempts }) = self.shared.take()?;
+        Some(Delivery { shared: self.shared.clone(), place, event: Some(event), attempt: attempts + 1 })
+    }
+
+    /// How many events are in hand, wait in memory, and are parked in this consumer's lanes.
+    pub fn load(&self) -> Load {
+        let state = self.shared.state();
+        let position = state.lanes.values().map(|lane| lane.read).min();
+        Load {
+            lanes: state.lanes.len(),
+            in_hand: state.in_hand(),
+            queued: state.queued(),
+            parked: state.lanes.values().map(super::lane::Lane::parked).sum(),
+            position: position.unwrap_or_default(),
+            head: state.head,
+        }
+    }
+
+    /// Leaves the group in order: hands nothing out any more, waits for what is in hand, writes what is acknowledged, and gives its
+    /// lanes back, so that others go on at once.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn stop(&self) -> Result<()> {
+        self.shared.state().stopping = true;
+        self.tasks.readers.lock().expect("no holder of this lock panics").abort_all();
+        self.shared.wake_all();
+        let keeper = self.tasks.keeper.lock().expect("no holder of this lock panics").take();
+        if let Some(keeper) = keeper {
+            // It only ends with the end; a panic in it is a bug that is not hidden here.
+            keeper.await.map_err(|error| Error::Unavailable { reason: format!("the consumer ended: {error}"), source: None })?;
+        }
+        match self.shared.state().failed.take() {
+            Some(error) => Err(error),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What a consumer has to do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Load {
+    /// The lanes that it has.
+    pub lanes: usize,
+    /// Events in hand.
+    pub in_hand: usize,
+    /// Events that wait in memory.
+    pub queued: usize,
+    /// Events parked in its lanes.
+    pub parked: usize,
+    /// How far it has read.
+    pub position: crate::GlobalPosition,
+    /// The last position of the store, when it was last looked at.
+    pub head: crate::GlobalPosition,
+}
+
+/// An event in hand. Until it is acknowledged, no later event of its key is handed out, here or elsewhere.
+///
+/// Dropping it puts it back.
+pub struct Delivery {
+    shared: Handle,
+    place: Place,
+    event: Option<RecordedEvent>,
+    attempt: u32,
+}
+
+impl Delivery {
+    /// The event.
+    pub fn event(&self) -> &RecordedEvent {
+        self.event.as_ref().expect("it is taken out only by what ends the delivery")
+    }
+
+    /// Its key, whose events come in order.
+    pub fn key(&self) -> &str {
+        &self.place.key
+    }
+
+    /// Which attempt this is, from 1; the attempts before were negatively acknowledged.
+    pub fn attempt(&self) -> u32 {
+        self.attempt
+    }
+
+    /// The event is done. That is written down within moments; after a crash before that it comes again.
+    ///
+    /// # Errors
+    /// [`Error::HandedOver`] if the key is known to belong to another consumer now, who gets the event again.
+    pub fn ack(mut self) -> Result<()> {
+        self.done().map(drop)
+    }
+
+    /// The event is done, and that is written down when this returns: it never comes again.
+    ///
+    /// # Errors
+    /// [`Error::HandedOver`] if the key belongs to another consumer now: this acknowledgement counts for nothing.
+    pub async fn ack_durably(mut self) -> Result<()> {
+        let changes = self.done()?;
+        self.shared.wait_until_written(&self.place, changes).await
+    }
+
+    /// The event could not be handled: it comes again after `delay`, and the others of its key after it.
+    ///
+    /// # Errors
+    /// As [`Delivery::ack`].
+    pub fn nack(self, delay: Duration, reason: &str) -> Result<()> {
+        self.hold(reason, Some(Instant::now() + delay))
+    }
+
+    /// The event can't be handled: it and the others of its key wait until somebody replays or skips it.
+    ///
+    /// # Errors
+    /// As [`Delivery::ack`].
+    pub fn park(self, reason: &str) -> Result<()> {
+        self.hold(reason, None)
+    }
+
+    fn done(&mut self) -> Result<u64> {
+        let event = self.event.take().expect("it is taken out only once");
+        let mut changes = 0;
+        let is_ours = self.shared.change(&self.place, |lane| {
+            let then = lane.done(&self.place.key, &event);
+            changes = lane.changes;
+            then
+        });
+        self.noted(is_ours).map(|()| changes)
+    }
+
+    fn hold(mut self, reason: &str, until: Option<Instant>) -> Result<()> {
+        let event = self.event.take().expect("it is taken out only once");
+        let is_ours = self.shared.change(&self.place, |lane| {
+            lane.hold(&self.place.key, &event, reason, until);
+            Then::Nothing
+        });
+        if let Some(until) = until {
+            Shared::wake_at(&mut self.shared.state(), until, self.place.clone());
+        }
+        self.noted(is_ours)
+    }
+
+    fn noted(&self, is_ours: bool) -> Result<()> {
+        if !is_ours {
+            return Err(self.shared.handed_over(&self.place));
+        }
+        let mut state = self.shared.state();
+        if !std::mem::replace(&mut state.has_news, true) {
+            self.shared.work.notify_one();
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Delivery {
+    fn drop(&mut self) {
+        if let Some(event) = self.event.take() {
+            self.shared.change(&self.place, |lane| lane.put_back(&self.place.key, event));
+        }
+    }
+}
+
+impl std::fmt::Debug for Delivery {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Delivery").field("key", &self.place.key).field("event", &self.event).field("attempt", &self.attempt).finish()
+    }
+}
+
+impl std::fmt::Debug for Consumer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Consumer").field("group", &self.shared.name).field("member", &self.shared.member).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,327 @@
+//! Keeping a place in the group: heartbeats, a fair share of the lanes, and what is done written to their records.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use futures::future::join_all;
+use jiff::Timestamp;
+
+use super::lane::Lane;
+use super::record::{LaneRecord, MemberEntry};
+use super::shared::{Handle, Place, Shared};
+use crate::error::{Error, Result};
+use crate::{GlobalPosition, RecordVersion};
+
+/// A heartbeat comes so many times in a lease.
+const BEATS_PER_LEASE: u32 = 4;
+
+/// What a consumer process has seen of the others, by its own clock.
+pub(super) struct Keeper {
+    shared: Handle,
+    /// The beats of each member, and since when they are that many.
+    seen: HashMap<String, (u64, Instant)>,
+    next_beat: Instant,
+    next_write: Option<Instant>,
+}
+
+impl Keeper {
+    pub(super) fn new(shared: Handle) -> Self {
+        Self { shared, seen: HashMap::new(), next_beat: Instant::now(), next_write: None }
+    }
+
+    /// Keeps the place until the consumer is stopped, and then gives it back.
+    pub(super) async fn run(mut self) {
+        loop {
+            match self.turn().await {
+                Ok(true) => return self.shared.wake_all(),
+                Ok(false) => {}
+                Err(error) if error.is_retryable() => {
+                    tracing::warn!(group = self.shared.name, %error, "the group's records can't be reached; trying again");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+                Err(error) => return self.shared.fail(error),
+            }
+        }
+    }
+
+    /// Waits for something to do and does it; `true` once everything is given back.
+    async fn turn(&mut self) -> Result<bool> {
+        let next_release = self.shared.release_due(Instant::now());
+        let deadline = [Some(self.next_beat), self.next_write, next_release].into_iter().flatten().min().unwrap_or(self.next_beat);
+        let is_urgent = {
+            let state = self.shared.state();
+            let is_left = state.lanes.values().any(|lane| lane.is_leaving && lane.in_hand == 0);
+            state.is_urgent || is_left || state.stopping
+        };
+        if !is_urgent && deadline > Instant::now() {
+            // Whatever wakes it up, the next turn looks again.
+            _ = tokio::time::timeout_at(deadline.into(), self.shared.work.notified()).await;
+        }
+        let now = Instant::now();
+        if self.shared.state().stopping {
+            return self.leave().await;
+        }
+        if now >= self.next_beat {
+            self.beat().await?;
+            self.next_beat = now + self.shared.lease / BEATS_PER_LEASE;
+        }
+        let (is_urgent, is_changed) = {
+            let mut state = self.shared.state();
+            let is_left = state.lanes.values().any(|lane| lane.is_leaving && lane.in_hand == 0);
+            (std::mem::take(&mut state.is_urgent) || is_left, state.lanes.values().any(Lane::is_changed))
+        };
+        if is_urgent || self.next_write.is_some_and(|due| now >= due) {
+            self.next_write = None;
+            self.write(Which::Changed).await?;
+        } else if is_changed && self.next_write.is_none() {
+            self.next_write = Some(now + self.shared.acknowledge_within);
+        }
+        Ok(false)
+    }
+
+    /// Says that this member is alive, removes those that are not, and sees to its share of the lanes.
+    async fn beat(&mut self) -> Result<()> {
+        let begun = Instant::now();
+        let (shared, seen) = (self.shared.clone(), &mut self.seen);
+        let beat = |group: &mut super::record::GroupRecord| {
+            for (name, member) in &group.members {
+                let known = seen.entry(name.clone()).or_insert((member.beats, begun));
+                if known.0 != member.beats {
+                    *known = (member.beats, begun);
+                }
+            }
+            let is_dead = |name: &String| seen.get(name).is_some_and(|(_, since)| begun.duration_since(*since) > shared.lease);
+            group.members.retain(|name, _| *name == shared.member || !is_dead(name));
+            let own = group.members.entry(shared.member.clone()).or_insert(MemberEntry { beats: 0, seen_at: Timestamp::now() });
+            (own.beats, own.seen_at) = (own.beats + 1, Timestamp::now());
+            Some(group.members.keys().cloned().collect::<Vec<_>>())
+        };
+        let members = self.shared.records.group.update(beat).await?.unwrap_or_default();
+        self.seen.retain(|name, _| members.contains(name));
+        self.shared.state().valid_until = Some(begun + self.shared.lease);
+        self.share(&members).await?;
+        // What was only read past is written seldom: it saves reading, and nothing depends on it.
+        self.write(Which::ReadFurther).await?;
+        self.shared.ready.notify_waiters();
+        Ok(())
+    }
+
+    /// Takes lanes that are free while there are fewer than its share, and gives up those that are more.
+    async fn share(&self, members: &[String]) -> Result<()> {
+        let shared = &self.shared;
+        let rank = members.iter().position(|name| *name == shared.member).unwrap_or_default();
+        let (each, left) = (usize::from(shared.lanes) / members.len().max(1), usize::from(shared.lanes) % members.len().max(1));
+        let share = each + usize::from(rank < left);
+        let lanes = join_all((0..shared.lanes).map(|number| async move { (number, self.look(number).await) })).await;
+        let mut free = Vec::new();
+        for (number, record) in lanes {
+            let (version, record) = record?.unwrap_or_default();
+            let is_ours = record.owner.as_deref() == Some(&shared.member);
+            let is_held = {
+                let mut state = shared.state();
+                let held = state.lanes.get(&number).map(|lane| (lane.token, lane.version));
+                match held {
+                    Some((token, known)) if is_ours && token == record.token => {
+                        if version > known {
+                            self.obey(&mut state, number, version, &record);
+                        }
+                        true
+                    }
+                    Some(_) => {
+                        self.lose(&mut state, number);
+                        false
+                    }
+                    None => false,
+                }
+            };
+            // A lane that names us, and that we don't have, is one whose taking over we never heard the end of.
+            if !is_held && (is_ours || record.owner.as_ref().is_none_or(|owner| !members.contains(owner))) {
+                free.push((number, version, record));
+            }
+        }
+        let held = {
+            let mut state = shared.state();
+            let mut held: Vec<u16> = state.lanes.iter().filter(|(_, lane)| !lane.is_leaving).map(|(number, _)| *number).collect();
+            held.sort_unstable();
+            for number in held.drain(held.len().min(share)..) {
+                if let Some(lane) = state.lanes.get_mut(&number) {
+                    lane.is_leaving = true;
+                }
+            }
+            held.len()
+        };
+        // Members begin at different ends, so that they seldom try to take the same one.
+        let begin = if free.is_empty() { 0 } else { (rank * each.max(1)) % free.len() };
+        free.rotate_left(begin);
+        let wanted = free.into_iter().take(share.saturating_sub(held));
+        for taken in join_all(wanted.map(|(number, version, record)| self.take(number, version, record))).await {
+            taken?;
+        }
+        Ok(())
+    }
+
+    async fn look(&self, number: u16) -> Result<Option<(RecordVersion, LaneRecord)>> {
+        self.shared.records.lane(number)?.get().await
+    }
+
+    /// Takes a lane over. From here on no earlier owner can write to it.
+    async fn take(&self, number: u16, version: RecordVersion, record: LaneRecord) -> Result<()> {
+        let taken = LaneRecord { owner: Some(self.shared.member.clone()), token: record.token + 1, ..record };
+        match self.shared.records.lane(number)?.set(version, &taken).await {
+            Ok(version) => {
+                let lane = Lane::taken_over(&taken, version, Instant::now());
+                let mut state = self.shared.state();
+                state.add(number, lane);
+                let lane = state.lanes.get_mut(&number).expect("it has just been added");
+                let then = lane.obey(&taken);
+                let token = lane.token;
+                for (key, then) in then {
+                    self.shared.then(&mut state, Place { lane: number, token, key }, then);
+                }
+                drop(state);
+                self.shared.room.notify_one();
+                Ok(())
+            }
+            // Somebody else was quicker.
+            Err(Error::RecordConflict { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The record was changed from outside, and the lane is still ours.
+    fn obey(&self, state: &mut super::shared::State, number: u16, version: RecordVersion, record: &LaneRecord) {
+        let Some(lane) = state.lanes.get_mut(&number) else { return };
+        lane.version = version;
+        let (then, token) = (lane.obey(record), lane.token);
+        for (key, then) in then {
+            self.shared.then(state, Place { lane: number, token, key }, then);
+        }
+    }
+
+    /// The lane belongs to somebody else: what is in hand of it will not be acknowledged.
+    fn lose(&self, state: &mut super::shared::State, number: u16) {
+        tracing::info!(group = self.shared.name, lane = number, "a lane was taken over by another consumer");
+        state.lanes.remove(&number);
+        state.generation += 1;
+        self.shared.written.notify_waiters();
+        self.shared.room.notify_one();
+    }
+
+    /// Writes the records of lanes, and lets go of those that are to be given up.
+    async fn write(&self, which: Which) -> Result<()> {
+        let now = Instant::now();
+        let writes: Vec<_> = {
+            let mut state = self.shared.state();
+            state.has_news = false;
+            let due = |lane: &&Lane| match which {
+                Which::All => true,
+                Which::Changed => lane.is_changed() || (lane.is_leaving && lane.in_hand == 0),
+                Which::ReadFurther => lane.is_read_further() || (lane.is_leaving && lane.in_hand == 0),
+            };
+            let numbered = state.lanes.iter().filter(|(_, lane)| due(lane));
+            let write = numbered.map(|(number, lane)| {
+                let is_last = lane.in_hand == 0 && (lane.is_leaving || which == Which::All);
+                let record = lane.record((!is_last).then_some(&self.shared.member), now);
+                Write { number: *number, version: lane.version, changes: lane.changes, read: lane.read, is_last, record }
+            });
+            write.collect()
+        };
+        let outcomes = join_all(writes.iter().map(|write| self.write_one(write))).await;
+        self.shared.written.notify_waiters();
+        outcomes.into_iter().collect()
+    }
+
+    async fn write_one(&self, write: &Write) -> Result<()> {
+        let lane = self.shared.records.lane(write.number)?;
+        let outcome = lane.set(write.version, &write.record).await;
+        let found = match outcome {
+            Ok(version) => {
+                let mut state = self.shared.state();
+                if write.is_last {
+                    state.lanes.remove(&write.number);
+                    state.generation += 1;
+                } else if let Some(lane) = state.lanes.get_mut(&write.number) {
+                    lane.wrote(version, write.changes, write.read);
+                }
+                return Ok(());
+            }
+            Err(Error::RecordConflict { .. } | Error::OutcomeUnknown { .. }) => lane.get().await?,
+            Err(error) => return Err(error),
+        };
+        // Either somebody took the lane, or asked for something, or our own write arrived and its answer did not.
+        let (version, record) = found.unwrap_or_default();
+        let mut state = self.shared.state();
+        if record.token == write.record.token && record.owner.as_deref() == Some(&self.shared.member) {
+            self.obey(&mut state, write.number, version, &record);
+            state.is_urgent = true;
+        } else {
+            self.lose(&mut state, write.number);
+        }
+        Ok(())
+    }
+
+    /// Once nothing is in hand: writes everything, gives the lanes back, and leaves the group.
+    async fn leave(&mut self) -> Result<bool> {
+        if self.shared.state().in_hand() > 0 {
+            // Handlers still work: the place is kept for them.
+            let until = self.next_beat.max(Instant::now());
+            _ = tokio::time::timeout_at(until.into(), self.shared.work.notified()).await;
+            if Instant::now() >= self.next_beat {
+                self.next_beat = Instant::now() + self.shared.lease / BEATS_PER_LEASE;
+                self.beat().await?;
+            }
+            self.write(Which::Changed).await?;
+            return Ok(false);
+        }
+        self.write(Which::All).await?;
+        if !self.shared.state().lanes.is_empty() {
+            return Ok(false);
+        }
+        let member = &self.shared.member;
+        self.shared.records.group.update(|group| group.members.remove(member)).await?;
+        Ok(true)
+    }
+}
+
+/// Which lanes are written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Which {
+    All,
+    Changed,
+    ReadFurther,
+}
+
+/// A record to be written.
+struct Write {
+    number: u16,
+    version: RecordVersion,
+    changes: u64,
+    read: GlobalPosition,
+    is_last: bool,
+    record: LaneRecord,
+}
+
+impl Shared {
+    /// Waits until what was done of a lane so far is in its record; an error if the lane is lost before that.
+    pub(super) async fn wait_until_written(&self, place: &Place, changes: u64) -> Result<()> {
+        loop {
+            let written = self.written.notified();
+            let mut written = std::pin::pin!(written);
+            written.as_mut().enable();
+            {
+                let mut state = self.state();
+                match state.lanes.get(&place.lane).filter(|lane| lane.token == place.token) {
+                    Some(lane) if lane.written >= changes => return Ok(()),
+                    Some(_) if state.failed.is_none() => state.is_urgent = true,
+                    _ => return Err(self.handed_over(place)),
+                }
+            }
+            self.work.notify_one();
+            written.await;
+        }
+    }
+
+    pub(super) fn handed_over(&self, place: &Place) -> Error {
+        Error::HandedOver { group: self.name.clone(), key: place.key.to_string() }
+    }
+}

@@ -1,0 +1,364 @@
+//! A lane in the memory of its owner: which keys have something left, what may be handed out, and what its record says of that.
+//!
+//! Nothing here waits or asks a store. A key is in one of four states: something of it can be handed out, something is in hand, it is
+//! held up, or what comes next has to be read again because it was not kept.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use smol_str::SmolStr;
+
+use super::record::{Cursor, LaneRecord, Order};
+use crate::subscription::parked::ParkedEvent;
+use crate::{GlobalPosition, RecordVersion, RecordedEvent};
+
+pub(super) type Key = SmolStr;
+
+/// So many events of one key are kept in memory; what comes after them is read again later.
+pub(super) const KEY_EVENTS_MAX: usize = 128;
+
+pub(super) struct Lane {
+    pub(super) token: u64,
+    /// The record's version, which the next write expects.
+    pub(super) version: RecordVersion,
+    /// Every event of this lane up to here is done, or its key is in `keys`.
+    pub(super) read: GlobalPosition,
+    /// Up to where somebody had read before us: until we are there, what is not in `keys` is done.
+    known: GlobalPosition,
+    pub(super) keys: HashMap<Key, KeyState>,
+    pub(super) in_hand: usize,
+    /// How many events are in the queues of all keys.
+    pub(super) queued: usize,
+    /// It is to be given up as soon as nothing is in hand.
+    pub(super) is_leaving: bool,
+    /// Goes up with each change that the record does not have; and how far the record is.
+    pub(super) changes: u64,
+    pub(super) written: u64,
+    written_read: GlobalPosition,
+}
+
+pub(super) struct KeyState {
+    /// The next events, without the one in hand.
+    queue: VecDeque<RecordedEvent>,
+    /// There may be more at or below `read`, behind those in the queue.
+    has_more: bool,
+    state: State,
+    /// The last event that is done, or something before the first that is not.
+    pub(super) after: GlobalPosition,
+    pub(super) next_version: Option<u64>,
+    attempts: u32,
+    /// It was behind when the lane was taken over, and the reader has not passed that place yet.
+    resuming: bool,
+}
+
+enum State {
+    /// Nothing is in hand; what is in the queue can be.
+    Ready,
+    InHand,
+    /// Held up by its first event; until then, or until somebody says so.
+    Held {
+        event: ParkedEvent,
+        until: Option<Instant>,
+    },
+    /// The next events are being read.
+    Loading {
+        missed: bool,
+    },
+}
+
+/// What comes next for a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Then {
+    Nothing,
+    /// It has something to be handed out.
+    Ready,
+    /// Its next events have to be read.
+    Load,
+}
+
+/// An event to be handed out.
+pub(super) struct Taken {
+    pub(super) event: RecordedEvent,
+    /// How often it was tried before.
+    pub(super) attempts: u32,
+}
+
+impl Lane {
+    /// The lane as its record says, now that it is ours. Keys that are held up come with the moment when they no longer are.
+    pub(super) fn taken_over(record: &LaneRecord, version: RecordVersion, now: Instant) -> Self {
+        let keys: HashMap<Key, KeyState> =
+            record.keys.iter().map(|cursor| (Key::from(cursor.key.as_str()), KeyState::of(cursor, now))).collect();
+        let behind = keys.values().filter(|key| key.resuming).map(|key| key.after).min();
+        Self {
+            token: record.token,
+            version,
+            read: behind.map_or(record.read, |after| after.min(record.read)),
+            known: record.read,
+            keys,
+            in_hand: 0,
+            queued: 0,
+            is_leaving: false,
+            changes: 0,
+            written: 0,
+            written_read: record.read,
+        }
+    }
+
+    /// An event that the reader came upon, behind `read`.
+    pub(super) fn accept(&mut self, key: Key, event: RecordedEvent, by_stream: bool) -> Then {
+        use std::collections::hash_map::Entry;
+        let is_known = event.position <= self.known;
+        match self.keys.entry(key) {
+            Entry::Vacant(_) if is_known => Then::Nothing,
+            Entry::Vacant(place) => {
+                let next_version = by_stream.then(|| event.version.get());
+                place.insert(KeyState {
+                    after: self.read.max(self.known),
+                    queue: VecDeque::from([event]),
+                    has_more: false,
+                    state: State::Ready,
+                    next_version,
+                    attempts: 0,
+                    resuming: false,
+                });
+                self.queued += 1;
+                Then::Ready
+            }
+            Entry::Occupied(mut place) => {
+                let key = place.get_mut();
+                let before = key.queue.len();
+                let then = key.accept(event);
+                self.queued += key.queue.len() - before;
+                then
+            }
+        }
+    }
+
+    /// The reader has come to `position`. What is behind it and in no queue is done.
+    pub(super) fn passed(&mut self, position: GlobalPosition) {
+        let was_behind = self.read < self.known;
+        self.read = self.read.max(position);
+        if was_behind && self.read >= self.known {
+            self.keys.values_mut().for_each(|key| key.resuming = false);
+            self.keys.retain(|_, key| !key.is_done());
+        }
+    }
+
+    /// Takes the next event of a key in hand, if there is one.
+    pub(super) fn take(&mut self, key: &Key) -> Option<Taken> {
+        let state = self.keys.get_mut(key)?;
+        if !matches!(state.state, State::Ready) || self.is_leaving {
+            return None;
+        }
+        let event = state.queue.pop_front()?;
+        state.state = State::InHand;
+        self.in_hand += 1;
+        self.queued -= 1;
+        Some(Taken { event, attempts: state.attempts })
+    }
+
+    /// The event in hand is done.
+    pub(super) fn done(&mut self, key: &Key, event: &RecordedEvent) -> Then {
+        self.in_hand -= 1;
+        self.changes += 1;
+        let Some(state) = self.keys.get_mut(key) else { return Then::Nothing };
+        state.pass(event.position, event.version.get());
+        self.go_on(key)
+    }
+
+    /// The event in hand goes back to where it was.
+    pub(super) fn put_back(&mut self, key: &Key, event: RecordedEvent) -> Then {
+        self.in_hand -= 1;
+        let Some(state) = self.keys.get_mut(key) else { return Then::Nothing };
+        state.queue.push_front(event);
+        self.queued += 1;
+        self.go_on(key)
+    }
+
+    /// The event in hand holds its key up. Its other events need not be kept meanwhile.
+    pub(super) fn hold(&mut self, key: &Key, event: &RecordedEvent, reason: &str, until: Option<Instant>) {
+        self.in_hand -= 1;
+        self.changes += 1;
+        let Some(state) = self.keys.get_mut(key) else { return };
+        state.attempts += 1;
+        self.queued -= state.hold(ParkedEvent::new(event, state.attempts, reason), until);
+    }
+
+    /// A moment has come that a key was waiting for.
+    pub(super) fn release(&mut self, key: &Key, now: Instant) -> Then {
+        let Some(state) = self.keys.get_mut(key) else { return Then::Nothing };
+        match state.state {
+            State::Held { until: Some(until), .. } if until <= now => state.load(),
+            _ => Then::Nothing,
+        }
+    }
+
+    /// The next events of a key have been read; `is_all` says whether there are no more up to where the lane was read then.
+    pub(super) fn loaded(&mut self, key: &Key, events: Vec<RecordedEvent>, is_all: bool) -> Then {
+        let Some(state) = self.keys.get_mut(key) else { return Then::Nothing };
+        let State::Loading { missed } = state.state else { return Then::Nothing };
+        self.queued += events.len();
+        state.queue = events.into();
+        state.has_more = missed || !is_all;
+        state.state = State::Ready;
+        self.changes += 1;
+        self.go_on(key)
+    }
+
+    /// Reading the next events failed: it is to be tried again.
+    pub(super) fn not_loaded(&self, key: &Key) -> Then {
+        self.keys.get(key).filter(|state| matches!(state.state, State::Loading { .. })).map_or(Then::Nothing, |_| Then::Load)
+    }
+
+    fn go_on(&mut self, key: &Key) -> Then {
+        let Some(state) = self.keys.get_mut(key) else { return Then::Nothing };
+        state.state = State::Ready;
+        if !state.queue.is_empty() {
+            return Then::Ready;
+        }
+        if state.has_more {
+            return state.load();
+        }
+        if state.is_done() {
+            self.keys.remove(key);
+        }
+        Then::Nothing
+    }
+
+    /// Does what somebody wants done with keys that are held up.
+    pub(super) fn obey(&mut self, record: &LaneRecord) -> Vec<(Key, Then)> {
+        let mut then = Vec::new();
+        for cursor in &record.keys {
+            let (Some(order), Some((key, state))) = (&cursor.order, self.keys.get_key_value(cursor.key.as_str())) else { continue };
+            let (key, State::Held { event, .. }) = (key.clone(), &state.state) else { continue };
+            // An order that has been carried out is for an event that is no longer the first.
+            if cursor.event.as_ref().is_none_or(|wanted| wanted.position != event.position) {
+                continue;
+            }
+            let event = event.clone();
+            let state = self.keys.get_mut(&key).expect("it has just been found");
+            self.changes += 1;
+            match order {
+                Order::Replay => then.push((key, state.load())),
+                Order::Skip => {
+                    state.pass(event.position, event.version);
+                    then.push((key, state.load()));
+                }
+                Order::Park(reason) => {
+                    state.state = State::Held { event: ParkedEvent { reason: reason.clone(), ..event }, until: None };
+                }
+            }
+        }
+        then
+    }
+
+    /// What the record is to say.
+    pub(super) fn record(&self, owner: Option<&str>, now: Instant) -> LaneRecord {
+        let mut keys: Vec<Cursor> = self.keys.iter().map(|(key, state)| state.cursor(key, now)).collect();
+        keys.sort_unstable_by(|one, other| one.after.cmp(&other.after).then_with(|| one.key.cmp(&other.key)));
+        LaneRecord { owner: owner.map(str::to_owned), token: self.token, read: self.read.max(self.known), keys }
+    }
+
+    /// The record says what was true when there had been so many changes.
+    pub(super) fn wrote(&mut self, version: RecordVersion, changes: u64, read: GlobalPosition) {
+        (self.version, self.written, self.written_read) = (version, changes, read);
+    }
+
+    /// Whether there is progress that the record does not have: of events, or only of reading past what is none of ours.
+    pub(super) fn is_changed(&self) -> bool {
+        self.changes > self.written
+    }
+
+    pub(super) fn is_read_further(&self) -> bool {
+        self.is_changed() || self.read > self.written_read
+    }
+
+    /// The keys that wait for a moment, and which.
+    pub(super) fn waiting(&self) -> impl Iterator<Item = (&Key, Instant)> {
+        self.keys.iter().filter_map(|(key, state)| match &state.state {
+            State::Held { until: Some(until), .. } => Some((key, *until)),
+            _ => None,
+        })
+    }
+
+    /// How many events are parked.
+    pub(super) fn parked(&self) -> usize {
+        self.keys.values().filter(|state| matches!(state.state, State::Held { until: None, .. })).count()
+    }
+}
+
+impl KeyState {
+    fn of(cursor: &Cursor, now: Instant) -> Self {
+        let held = cursor.event.clone().filter(|_| cursor.parked || cursor.wait.is_some());
+        let resuming = held.is_none();
+        let until = cursor.wait.filter(|_| !cursor.parked).map(|wait| now + Duration::from_millis(wait));
+        Self {
+            queue: VecDeque::new(),
+            has_more: !resuming,
+            state: held.map_or(State::Ready, |event| State::Held { event, until }),
+            after: cursor.after,
+            next_version: cursor.next_version,
+            attempts: cursor.attempts,
+            resuming,
+        }
+    }
+
+    fn accept(&mut self, event: RecordedEvent) -> Then {
+        if event.position <= self.after {
+            return Then::Nothing;
+        }
+        match &mut self.state {
+            State::Held { .. } => self.has_more = true,
+            State::Loading { missed } => *missed = true,
+            State::Ready | State::InHand if self.has_more || self.queue.len() >= KEY_EVENTS_MAX => self.has_more = true,
+            State::InHand => self.queue.push_back(event),
+            State::Ready => {
+                self.queue.push_back(event);
+                if self.queue.len() == 1 {
+                    return Then::Ready;
+                }
+            }
+        }
+        Then::Nothing
+    }
+
+    /// Everything up to here is done.
+    fn pass(&mut self, position: GlobalPosition, version: u64) {
+        self.after = position;
+        self.attempts = 0;
+        self.next_version = self.next_version.map(|_| version + 1);
+    }
+
+    fn hold(&mut self, event: ParkedEvent, until: Option<Instant>) -> usize {
+        self.state = State::Held { event, until };
+        self.has_more = true;
+        std::mem::take(&mut self.queue).len()
+    }
+
+    fn load(&mut self) -> Then {
+        self.state = State::Loading { missed: false };
+        Then::Load
+    }
+
+    fn is_done(&self) -> bool {
+        matches!(self.state, State::Ready) && self.queue.is_empty() && !self.has_more && !self.resuming
+    }
+
+    fn cursor(&self, key: &Key, now: Instant) -> Cursor {
+        let (event, until) = match &self.state {
+            State::Held { event, until } => (Some(event.clone()), Some(*until)),
+            State::Ready | State::InHand | State::Loading { .. } => (None, None),
+        };
+        let wait = until.flatten().map(|until| u64::try_from(until.saturating_duration_since(now).as_millis()).unwrap_or(u64::MAX));
+        Cursor {
+            key: key.to_string(),
+            after: self.after,
+            next_version: self.next_version,
+            attempts: self.attempts,
+            wait,
+            parked: until == Some(None),
+            event,
+            order: None,
+        }
+    }
+}
