@@ -25,6 +25,8 @@ mod text;
 
 #[cfg(feature = "conformance")]
 pub mod conformance;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use append::{Append, Condition, Receipt, StreamAppend, StreamReceipt};
 pub use connect::{SharedStore, connect};

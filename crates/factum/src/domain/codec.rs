@@ -163,6 +163,7 @@ impl<E: Event> Codec<E> {
         Ok(())
     }
 
+    #[cfg(feature = "testing")]
     pub(crate) fn upcasters(&self) -> &Upcasters {
         &self.types.upcasters
     }

@@ -166,6 +166,7 @@ impl Upcasters {
     }
 
     /// The types and versions that steps begin at.
+    #[cfg(feature = "testing")]
     pub(crate) fn stored(&self) -> impl Iterator<Item = (&str, u32)> {
         self.steps.iter().flat_map(|(event_type, steps)| (1..).zip(steps).map(|(version, _)| (event_type.as_str(), version)))
     }
