@@ -41,6 +41,7 @@ pub(crate) enum Command {
     Log(commands::log::Log),
     Streams(commands::streams::Streams),
     Replay(commands::replay::Replay),
+    Trace(commands::trace::Trace),
     Truncate(commands::truncate::Truncate),
     Verify(commands::verify::Verify),
     Compact(commands::compact::Compact),

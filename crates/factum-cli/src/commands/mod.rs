@@ -14,6 +14,7 @@ pub(crate) mod replay;
 pub(crate) mod serve;
 pub(crate) mod stats;
 pub(crate) mod streams;
+pub(crate) mod trace;
 pub(crate) mod truncate;
 pub(crate) mod verify;
 
@@ -41,6 +42,7 @@ pub(crate) async fn run_one(store: &str, command: Command, console: &mut Console
         Command::Log(log) => log::run(log, store, console).await,
         Command::Streams(streams) => streams::run(streams, store, console).await,
         Command::Replay(replay) => replay::run(replay, store, console).await,
+        Command::Trace(trace) => trace::run(trace, store, console).await,
         Command::Truncate(truncate) => truncate::run(truncate, store, console).await,
         Command::Verify(verify) => verify::run(verify, store, console).await,
         Command::Compact(compact) => compact::run(compact, store, console),

@@ -16,4 +16,5 @@ mod redis;
 mod replay;
 mod round_trip;
 mod stats;
+mod trace;
 mod verify;
