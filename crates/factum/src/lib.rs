@@ -2,7 +2,8 @@
 //!
 //! An event store for event sourcing: streams of events with expected versions, one ordered log over all of them,
 //! subscriptions that never skip, and small records for snapshots and checkpoints. One contract, [`EventStore`], over
-//! several engines; [`connect`] chooses one by URL.
+//! several engines; [`connect`] chooses one by URL. On top of it the domain model: typed events ([`Event`], [`Codec`]), decisions
+//! ([`Decider`], [`Aggregate`]), and what runs them ([`Repository`], [`Boundary`]).
 
 mod append;
 pub mod backend;
@@ -57,7 +58,7 @@ pub use jiff::Timestamp;
 /// Event ids; new ones are version 7, which sort by time.
 pub use uuid::Uuid;
 
-/// The README's example, compiled and run as a test.
-#[cfg(doctest)]
+/// The README's examples, compiled and run as tests.
+#[cfg(all(doctest, feature = "testing"))]
 #[doc = include_str!("../../../README.md")]
 struct ReadmeExample;
