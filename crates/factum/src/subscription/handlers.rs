@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use futures::future::BoxFuture;
 
 use crate::error::{Error, Result, Source};
-use crate::{EventType, RecordedEvent};
+use crate::{EventType, RecordedEvent, causation, telemetry};
 
 /// What a handler comes to. Any error will do, also a text: `Err("no such customer".into())`.
 pub type Handled = std::result::Result<(), Source>;
@@ -42,12 +43,14 @@ impl Handlers {
         self.otherwise = Some(boxed(handler));
     }
 
-    /// Handles an event. One that no handler is for is passed by.
-    pub(crate) async fn handle(&self, event: &RecordedEvent) -> Handled {
-        match self.by_type.get(&event.event_type).or(self.otherwise.as_ref()) {
-            Some(handler) => handler(event.clone()).await,
-            None => Ok(()),
-        }
+    /// Handles an event, as something that it causes. One that no handler is for is passed by.
+    pub(crate) async fn handle(&self, reader: &str, event: &RecordedEvent) -> Handled {
+        let Some(handler) = self.by_type.get(&event.event_type).or(self.otherwise.as_ref()) else { return Ok(()) };
+        let begun = Instant::now();
+        let handled = causation::caused_by(event, handler(event.clone())).await;
+        let outcome = if handled.is_ok() { telemetry::Handled::Done } else { telemetry::Handled::Failed };
+        telemetry::handled(reader, outcome, begun.elapsed());
+        handled
     }
 
     /// The types that are handled, `None` for all.

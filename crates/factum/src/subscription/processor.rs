@@ -12,7 +12,7 @@ use super::registry::{self, Kind};
 use super::start::StartFrom;
 use super::{Checkpoints, Fence, Subscription, SubscriptionOptions};
 use crate::error::{Error, Result};
-use crate::{EventType, GlobalPosition, Query, RecordedEvent, SharedStore};
+use crate::{EventType, GlobalPosition, Query, RecordedEvent, SharedStore, telemetry};
 
 /// When a processor writes down how far it came. What it handled since is handled again after a crash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -326,7 +326,7 @@ impl Processor {
             progress.head = progress.head.max(event.position);
         });
         let mut failures = 0;
-        while let Err(error) = self.handlers.handle(event).await {
+        while let Err(error) = self.handlers.handle(&self.name, event).await {
             failures += 1;
             self.progress.change(|progress| progress.failed_attempts += 1);
             tracing::warn!(subscription = self.name, position = %event.position, attempt = failures, %error, "a handler failed");
@@ -345,6 +345,7 @@ impl Processor {
                 OnFailure::Park => {
                     run.parked.add(&ParkedEvent::new(event, failures, &error.to_string())).await?;
                     self.progress.change(|progress| progress.parked += 1);
+                    telemetry::parked(&self.name);
                     break;
                 }
             }
@@ -388,7 +389,7 @@ impl Processor {
         run.looked_for_replays = Some(Instant::now());
         for parked in run.parked.list().await?.into_iter().filter(|parked| parked.replay) {
             let outcome = match parked.event(&*self.store).await? {
-                Some(event) => self.handlers.handle(&event).await,
+                Some(event) => self.handlers.handle(&self.name, &event).await,
                 None => Ok(()),
             };
             let keep = |entry: &mut ParkedEvent| match &outcome {

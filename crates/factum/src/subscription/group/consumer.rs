@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
 use super::keeper::Keeper;
-use super::lane::{Taken, Then};
+use super::lane::{Lane, Taken, Then};
 use super::reader;
 use super::shared::{Handle, Place, Shared};
 use crate::RecordedEvent;
@@ -88,7 +88,7 @@ impl Consumer {
             lanes: state.lanes.len(),
             in_hand: state.in_hand(),
             queued: state.queued(),
-            parked: state.lanes.values().map(super::lane::Lane::parked).sum(),
+            parked: state.lanes.values().map(Lane::parked).sum(),
             position: position.unwrap_or_default(),
             head: state.head,
         }
@@ -163,7 +163,7 @@ impl Delivery {
     /// # Errors
     /// [`Error::HandedOver`] if the key is known to belong to another consumer now, who gets the event again.
     pub fn ack(mut self) -> Result<()> {
-        self.done().map(drop)
+        self.done(|_| {}).map(drop)
     }
 
     /// The event is done, and that is written down when this returns: it never comes again.
@@ -171,7 +171,7 @@ impl Delivery {
     /// # Errors
     /// [`Error::HandedOver`] if the key belongs to another consumer now: this acknowledgement counts for nothing.
     pub async fn ack_durably(mut self) -> Result<()> {
-        let changes = self.done()?;
+        let changes = self.done(|lane| lane.awaited += 1)?;
         self.shared.wait_until_written(&self.place, changes).await
     }
 
@@ -191,11 +191,12 @@ impl Delivery {
         self.hold(reason, None)
     }
 
-    fn done(&mut self) -> Result<u64> {
+    fn done(&mut self, and: impl FnOnce(&mut Lane)) -> Result<u64> {
         let event = self.event.take().expect("it is taken out only once");
         let mut changes = 0;
         let is_ours = self.shared.change(&self.place, |lane| {
             let then = lane.done(&self.place.key, &event);
+            and(lane);
             changes = lane.changes;
             then
         });

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use futures::future::join_all;
 use jiff::Timestamp;
 
-use super::lane::Lane;
+use super::lane::{Lane, Then};
 use super::record::{LaneRecord, MemberEntry};
 use super::shared::{Handle, Place, Shared};
 use crate::error::{Error, Result};
@@ -50,7 +50,7 @@ impl Keeper {
         let deadline = [Some(self.next_beat), self.next_write, next_release].into_iter().flatten().min().unwrap_or(self.next_beat);
         let is_urgent = {
             let state = self.shared.state();
-            let is_left = state.lanes.values().any(|lane| lane.is_leaving && lane.in_hand == 0);
+            let is_left = state.lanes.values().any(Lane::is_left);
             state.is_urgent || is_left || state.stopping
         };
         if !is_urgent && deadline > Instant::now() {
@@ -67,7 +67,7 @@ impl Keeper {
         }
         let (is_urgent, is_changed) = {
             let mut state = self.shared.state();
-            let is_left = state.lanes.values().any(|lane| lane.is_leaving && lane.in_hand == 0);
+            let is_left = state.lanes.values().any(Lane::is_left);
             (std::mem::take(&mut state.is_urgent) || is_left, state.lanes.values().any(Lane::is_changed))
         };
         if is_urgent || self.next_write.is_some_and(|due| now >= due) {
@@ -215,12 +215,12 @@ impl Keeper {
             state.has_news = false;
             let due = |lane: &&Lane| match which {
                 Which::All => true,
-                Which::Changed => lane.is_changed() || (lane.is_leaving && lane.in_hand == 0),
-                Which::ReadFurther => lane.is_read_further() || (lane.is_leaving && lane.in_hand == 0),
+                Which::Changed => lane.is_changed() || lane.is_left(),
+                Which::ReadFurther => lane.is_read_further() || lane.is_left(),
             };
             let numbered = state.lanes.iter().filter(|(_, lane)| due(lane));
             let write = numbered.map(|(number, lane)| {
-                let is_last = lane.in_hand == 0 && (lane.is_leaving || which == Which::All);
+                let is_last = lane.is_idle() && (lane.is_leaving || which == Which::All);
                 let record = lane.record((!is_last).then_some(&self.shared.member), now);
                 Write { number: *number, version: lane.version, changes: lane.changes, read: lane.read, is_last, record }
             });
@@ -262,15 +262,18 @@ impl Keeper {
 
     /// Once nothing is in hand: writes everything, gives the lanes back, and leaves the group.
     async fn leave(&mut self) -> Result<bool> {
-        if self.shared.state().in_hand() > 0 {
-            // Handlers still work: the place is kept for them.
+        if !self.shared.state().lanes.values().all(Lane::is_idle) {
+            // Handlers still work, or wait for what they did to be written: the place is kept for them.
+            self.write(Which::Changed).await?;
+            if self.shared.state().lanes.values().all(Lane::is_idle) {
+                return Ok(false);
+            }
             let until = self.next_beat.max(Instant::now());
             _ = tokio::time::timeout_at(until.into(), self.shared.work.notified()).await;
             if Instant::now() >= self.next_beat {
                 self.next_beat = Instant::now() + self.shared.lease / BEATS_PER_LEASE;
                 self.beat().await?;
             }
-            self.write(Which::Changed).await?;
             return Ok(false);
         }
         self.write(Which::All).await?;
@@ -302,8 +305,10 @@ struct Write {
 }
 
 impl Shared {
-    /// Waits until what was done of a lane so far is in its record; an error if the lane is lost before that.
+    /// Waits until what was done of a lane so far is in its record; an error if the lane is lost before that. The lane counts the waiting
+    /// since it was done, so that it is not given up in between.
     pub(super) async fn wait_until_written(&self, place: &Place, changes: u64) -> Result<()> {
+        let _awaited = Awaited { shared: self, place };
         loop {
             let written = self.written.notified();
             let mut written = std::pin::pin!(written);
@@ -323,5 +328,20 @@ impl Shared {
 
     pub(super) fn handed_over(&self, place: &Place) -> Error {
         Error::HandedOver { group: self.name.clone(), key: place.key.to_string() }
+    }
+}
+
+/// Somebody who waits; while there is one, the lane is not given up.
+struct Awaited<'a> {
+    shared: &'a Shared,
+    place: &'a Place,
+}
+
+impl Drop for Awaited<'_> {
+    fn drop(&mut self) {
+        self.shared.change(self.place, |lane| {
+            lane.awaited -= 1;
+            Then::Nothing
+        });
     }
 }

@@ -27,6 +27,8 @@ pub(super) struct Lane {
     known: GlobalPosition,
     pub(super) keys: HashMap<Key, KeyState>,
     pub(super) in_hand: usize,
+    /// How many wait to hear that what they did is written.
+    pub(super) awaited: usize,
     /// How many events are in the queues of all keys.
     pub(super) queued: usize,
     /// It is to be given up as soon as nothing is in hand.
@@ -47,7 +49,8 @@ pub(super) struct KeyState {
     pub(super) after: GlobalPosition,
     pub(super) next_version: Option<u64>,
     attempts: u32,
-    /// It was behind when the lane was taken over, and the reader has not passed that place yet.
+    /// It was behind when the lane was taken over, and the reader has not come to where the lane was then. Until it has, the key stays
+    /// here even if nothing of it is left, because the reader takes an unknown key's events for done.
     resuming: bool,
 }
 
@@ -88,7 +91,7 @@ impl Lane {
     pub(super) fn taken_over(record: &LaneRecord, version: RecordVersion, now: Instant) -> Self {
         let keys: HashMap<Key, KeyState> =
             record.keys.iter().map(|cursor| (Key::from(cursor.key.as_str()), KeyState::of(cursor, now))).collect();
-        let behind = keys.values().filter(|key| key.resuming).map(|key| key.after).min();
+        let behind = keys.values().filter(|key| matches!(key.state, State::Ready)).map(|key| key.after).min();
         Self {
             token: record.token,
             version,
@@ -96,6 +99,7 @@ impl Lane {
             known: record.read,
             keys,
             in_hand: 0,
+            awaited: 0,
             queued: 0,
             is_leaving: false,
             changes: 0,
@@ -264,6 +268,16 @@ impl Lane {
         (self.version, self.written, self.written_read) = (version, changes, read);
     }
 
+    /// Whether nobody has anything to do with it any more: nothing is in hand, and nobody waits for it to be written.
+    pub(super) fn is_idle(&self) -> bool {
+        self.in_hand == 0 && self.awaited == 0
+    }
+
+    /// Whether it is to be given up, and can be.
+    pub(super) fn is_left(&self) -> bool {
+        self.is_leaving && self.is_idle()
+    }
+
     /// Whether there is progress that the record does not have: of events, or only of reading past what is none of ours.
     pub(super) fn is_changed(&self) -> bool {
         self.changes > self.written
@@ -290,16 +304,15 @@ impl Lane {
 impl KeyState {
     fn of(cursor: &Cursor, now: Instant) -> Self {
         let held = cursor.event.clone().filter(|_| cursor.parked || cursor.wait.is_some());
-        let resuming = held.is_none();
         let until = cursor.wait.filter(|_| !cursor.parked).map(|wait| now + Duration::from_millis(wait));
         Self {
             queue: VecDeque::new(),
-            has_more: !resuming,
+            has_more: held.is_some(),
             state: held.map_or(State::Ready, |event| State::Held { event, until }),
             after: cursor.after,
             next_version: cursor.next_version,
             attempts: cursor.attempts,
-            resuming,
+            resuming: true,
         }
     }
 
@@ -360,5 +373,65 @@ impl KeyState {
             event,
             order: None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{EventType, StreamId, StreamVersion, Timestamp, Uuid};
+
+    fn event(stream: &str, position: u64) -> RecordedEvent {
+        RecordedEvent {
+            position: GlobalPosition::from_number(position),
+            stream: StreamId::new(stream).expect("valid"),
+            version: StreamVersion::new(position),
+            id: Uuid::nil(),
+            event_type: EventType::new("T").expect("valid"),
+            recorded_at: Timestamp::UNIX_EPOCH,
+            occurred_at: None,
+            data: bytes::Bytes::new(),
+            metadata: bytes::Bytes::new(),
+            tags: Vec::new(),
+        }
+    }
+
+    /// The bug: a lane was taken over that had read up to 9. One of its keys was behind, at 2, so the new owner read again from there. Another
+    /// one waited for its next attempt, at 4. Its wait was over while the reader was still at 3: nothing of it was found up to there, it was
+    /// taken for done, and its events between 4 and 9 were passed over.
+    #[test]
+    fn a_key_that_waited_is_not_forgotten_while_its_lane_is_read_again() {
+        let now = Instant::now();
+        let at = GlobalPosition::from_number;
+        let cursor = |key: &str, after, waits| Cursor {
+            key: key.to_owned(),
+            after: at(after),
+            next_version: None,
+            attempts: 0,
+            wait: waits,
+            event: waits.map(|_| ParkedEvent::new(&event(key, after + 1), 1, "not yet")),
+            parked: false,
+            order: None,
+        };
+        let keys = vec![cursor("behind", 2, None), cursor("waits", 4, Some(0))];
+        let record = LaneRecord { owner: None, token: 1, read: at(9), keys };
+        let mut lane = Lane::taken_over(&record, RecordVersion::new(1), now);
+        let (behind, waits) = (Key::from("behind"), Key::from("waits"));
+        assert_eq!(lane.read, at(2));
+        assert_eq!(lane.accept(behind.clone(), event("behind", 3), false), Then::Ready);
+        lane.passed(at(3));
+        assert_eq!(lane.release(&waits, now), Then::Load);
+        assert_eq!(lane.loaded(&waits, Vec::new(), true), Then::Nothing);
+        assert_eq!(lane.record(None, now).read, at(9));
+        assert_eq!(lane.accept(waits.clone(), event("waits", 5), false), Then::Ready);
+        assert_eq!(lane.accept(waits.clone(), event("waits", 8), false), Then::Nothing);
+        assert_eq!(lane.accept(Key::from("done"), event("done", 6), false), Then::Nothing);
+        lane.passed(at(9));
+        for (key, position) in [(&waits, 5), (&behind, 3), (&waits, 8)] {
+            let taken = lane.take(key).expect("it is ready").event;
+            assert_eq!(taken.position, at(position));
+            lane.done(key, &taken);
+        }
+        assert_eq!(lane.record(None, now), LaneRecord { owner: None, token: 1, read: at(9), keys: Vec::new() });
     }
 }

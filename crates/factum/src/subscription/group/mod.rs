@@ -26,7 +26,7 @@ use super::processor::OnFailure;
 use super::registry::{self, Kind};
 use super::start::StartFrom;
 use crate::error::{Error, Result};
-use crate::{EventType, Query, RecordVersion, RecordedEvent, SharedStore};
+use crate::{EventType, Query, RecordVersion, RecordedEvent, SharedStore, telemetry};
 
 pub use consumer::{Consumer, Delivery, Load};
 pub use groups::{GroupState, Groups, HeldKey, MemberState};
@@ -313,13 +313,14 @@ impl Runner {
     async fn work(&self, consumer: &Consumer) -> Result<()> {
         while let Some(delivery) = consumer.next().await? {
             let attempt = delivery.attempt();
-            let noted = match self.handlers.handle(delivery.event()).await {
+            let noted = match self.handlers.handle(&self.name, delivery.event()).await {
                 Ok(()) => delivery.ack(),
                 Err(error) => {
                     tracing::warn!(group = self.name, position = %delivery.event().position, attempt, %error, "a handler failed");
                     if self.backoff.allows(attempt) {
                         delivery.nack(self.backoff.pause(attempt), &error.to_string())
                     } else if self.on_failure == OnFailure::Park {
+                        telemetry::parked(&self.name);
                         delivery.park(&error.to_string())
                     } else {
                         return Err(Error::handler_failed(&self.name, delivery.event(), attempt, error));

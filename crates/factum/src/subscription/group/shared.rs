@@ -161,7 +161,7 @@ impl Shared {
         let state = &mut *guard;
         let Some(lane) = state.lanes.get_mut(&place.lane).filter(|lane| lane.token == place.token) else { return false };
         let then = change(lane);
-        let is_left = lane.is_leaving && lane.in_hand == 0;
+        let is_left = lane.is_left();
         let is_idle = state.stopping;
         self.then(state, place.clone(), then);
         let has_room = state.has_room(self.window);

@@ -1,0 +1,101 @@
+//! Consumers on threads of their own, for stores that one process has: dropped without a word, or asleep with all that they do.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use factum::SharedStore;
+use factum::conformance::Subject;
+
+use crate::consumer::{Chance, LEASE, Say, group, work};
+use crate::{Outcome, Said, judge, open, record, seed, wait_for_the_end};
+
+const CONSUMERS: usize = 3;
+
+/// What a thread is to do next.
+enum Order {
+    /// Sleeps, and everything on it.
+    Sleep,
+    /// Drops its consumer and makes a new one.
+    Restart,
+    /// Leaves in order.
+    Stop,
+}
+
+pub(crate) async fn order_is_kept(subject: Arc<dyn Subject>) -> Outcome {
+    let seed = seed();
+    let mut chance = Chance(seed);
+    let store = open(&subject).await?;
+    let said = Said::default();
+    let number = Arc::new(AtomicU64::new(0));
+    let threads: Vec<_> = (0..CONSUMERS).map(|_| start(&store, &said, &number, seed)).collect();
+    let mut disturbed = 0;
+    let keys = {
+        let mut recording = std::pin::pin!(record_and_wait(&store, seed));
+        loop {
+            tokio::select! {
+                keys = &mut recording => break keys?,
+                () = tokio::time::sleep(Duration::from_millis(50 + chance.below(250))) => {
+                    let (orders, _) = &threads[usize::try_from(chance.below(CONSUMERS as u64))?];
+                    // A thread that has failed hears nothing, and its end says why.
+                    _ = orders.send(if chance.below(2) == 0 { Order::Sleep } else { Order::Restart });
+                    disturbed += 1;
+                }
+            }
+        }
+    };
+    for (orders, thread) in threads {
+        _ = orders.send(Order::Stop);
+        tokio::task::spawn_blocking(move || thread.join()).await?.map_err(|_| "a consumer panicked")??;
+    }
+    judge(subject.name(), &said, &keys, seed, disturbed)?;
+    Ok(store.close().await?)
+}
+
+async fn record_and_wait(store: &SharedStore, seed: u64) -> Outcome<std::collections::BTreeMap<String, u64>> {
+    let keys = record(store, &mut Chance(seed + 1)).await?;
+    wait_for_the_end(store).await?;
+    Ok(keys)
+}
+
+type Thread = (tokio::sync::mpsc::UnboundedSender<Order>, std::thread::JoinHandle<Outcome>);
+
+fn start(store: &SharedStore, said: &Said, number: &Arc<AtomicU64>, seed: u64) -> Thread {
+    let (orders, mut heard) = tokio::sync::mpsc::unbounded_channel();
+    let (store, said, number) = (store.clone(), said.clone(), number.clone());
+    let thread = std::thread::spawn(move || {
+        let say: Say = Arc::new(move |step| said.lock().expect("no holder of this lock panics").push(step));
+        loop {
+            let own = number.fetch_add(1, Ordering::SeqCst);
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            let is_over = runtime.block_on(async {
+                let consumer = group(store.clone()).join().await?;
+                let hands = (0..3).map(|hand| {
+                    let (consumer, say) = (consumer.clone(), say.clone());
+                    let who = format!("{own}.{hand}");
+                    tokio::spawn(async move { work(&consumer, &who, &say, Chance(seed + own * 3 + hand)).await })
+                });
+                let hands: Vec<_> = hands.collect();
+                loop {
+                    match heard.recv().await {
+                        // The whole thread sleeps, with its heartbeats, its reading and its handlers.
+                        Some(Order::Sleep) => std::thread::sleep(LEASE * 2),
+                        Some(Order::Restart) => return Ok(false),
+                        Some(Order::Stop) | None => break,
+                    }
+                }
+                consumer.stop().await?;
+                for hand in hands {
+                    hand.await??;
+                }
+                Outcome::Ok(true)
+            });
+            // With its runtime everything that it was doing is gone, in the middle of whatever that was.
+            runtime.shutdown_background();
+            if is_over? {
+                return Ok(());
+            }
+        }
+    });
+    (orders, thread)
+}
