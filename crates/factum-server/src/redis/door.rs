@@ -40,7 +40,10 @@ impl Door {
     pub(crate) fn new(store: SharedStore, settings: Settings) -> Self {
         Self {
             parameters: Parameters::new(&settings),
-            keyspace: Keyspace::start(SharedStore::clone(&store), Options::default()),
+            keyspace: Keyspace::start(
+                SharedStore::clone(&store),
+                Options { databases: settings.limits.databases, allow_flush: settings.allow_flush, ..Options::default() },
+            ),
             store,
             settings,
             clients: Clients::default(),

@@ -1,19 +1,96 @@
 //! The commands on keys, whatever they hold.
 
-use crate::redis::keyspace::{Answered, Context, Key};
-use crate::redis::resp::{Reply, Request};
+use std::hash::{BuildHasher, Hasher, RandomState};
+
+use super::call::{SYNTAX, is, number};
+use super::table::Verb;
+use crate::redis::keyspace::{Answered, Context, Key, Stop, Value};
+use crate::redis::resp::{Reply, Request, integer};
 
 fn all(context: &Context<'_>, request: &Request) -> Vec<Key> {
     (1..request.len()).map(|place| context.key(request.bytes(place))).collect()
 }
 
-pub(super) fn del(context: &mut Context<'_>, request: &Request) -> Answered {
+/// DEL and UNLINK.
+pub(super) fn delete(context: &mut Context<'_>, request: &Request) -> Answered {
     let keys = all(context, request);
     context.need(&keys)?;
+    if !context.has_room(keys.len(), request.size()) {
+        return Err(Stop::Full);
+    }
     let mut count = 0;
     for key in &keys {
         context.slot(key)?;
         count += i64::from(context.remove(key));
     }
     Ok(Reply::Integer(count).into())
+}
+
+/// EXISTS and TOUCH.
+pub(super) fn count(context: &mut Context<'_>, request: &Request) -> Answered {
+    let keys = all(context, request);
+    context.need(&keys)?;
+    let mut count = 0;
+    for key in &keys {
+        count += i64::from(!matches!(context.slot(key)?.value, Value::Nothing));
+    }
+    Ok(Reply::Integer(count).into())
+}
+
+pub(super) fn kind(context: &mut Context<'_>, request: &Request) -> Answered {
+    let key = context.key(request.bytes(1));
+    Ok(Reply::Simple(context.slot(&key)?.kind().name()).into())
+}
+
+/// OBJECT and its subcommands: in which form Redis would keep the value.
+pub(super) fn object(context: &mut Context<'_>, request: &Request, verb: Verb) -> Answered {
+    let key = context.key(request.bytes(2));
+    let encoding = match &context.slot(&key)?.value {
+        Value::Nothing => return Ok(Reply::Null.into()),
+        Value::Text(text) if text.len() <= 20 && integer(text).is_some() => "int",
+        Value::Text(text) if text.len() <= 44 => "embstr",
+        Value::Text(_) => "raw",
+        Value::Hash(hash) if hash.len() <= 512 && hash.iter().all(|(name, value)| name.len() <= 64 && value.len() <= 64) => "listpack",
+        Value::Hash(_) => "hashtable",
+        Value::Stream => "stream",
+    };
+    match verb {
+        Verb::ObjectEncoding => Ok(Reply::text(encoding).into()),
+        Verb::ObjectRefCount => Ok(Reply::Integer(1).into()),
+        Verb::ObjectIdleTime => Ok(Reply::Integer(0).into()),
+        _ => Err(Stop::error(
+            "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when switching between policies at \
+             runtime LRU and LFU data will take some time to adjust.",
+        )),
+    }
+}
+
+pub(super) fn memory(context: &mut Context<'_>, request: &Request) -> Answered {
+    match request.len() {
+        3 => {}
+        5 if is(&request[3], "samples") => {
+            if number(&request[4])? < 0 {
+                return Err(SYNTAX);
+            }
+        }
+        _ => return Err(SYNTAX),
+    }
+    let key = context.key(request.bytes(2));
+    let slot = context.slot(&key)?;
+    if matches!(slot.value, Value::Nothing) {
+        return Ok(Reply::Null.into());
+    }
+    Ok(Reply::count(slot.measure()).into())
+}
+
+/// Where SCAN goes on.
+pub(super) fn cursor(text: &[u8]) -> Result<u64, Stop> {
+    let cursor = std::str::from_utf8(text).ok().and_then(|text| text.parse().ok());
+    cursor.ok_or(Stop::error("ERR invalid cursor"))
+}
+
+/// Some number below this one.
+pub(super) fn below(number: usize) -> usize {
+    let random = RandomState::new().build_hasher().finish();
+    usize::try_from(random % number as u64).expect("below a number in memory")
 }

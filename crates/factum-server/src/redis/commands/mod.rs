@@ -5,9 +5,14 @@ mod client;
 mod command;
 mod config;
 mod connection;
+mod decimal;
+mod expiry;
+mod groups;
+mod hashes;
 mod help;
 mod info;
 mod keys;
+mod naming;
 mod server;
 mod streams;
 mod strings;
@@ -97,9 +102,66 @@ fn with_data(context: &mut Context<'_>, verb: Verb, request: &Request, resume: &
         Verb::XRange => streams::range::range(context, request),
         Verb::XRevRange => streams::range::reverse(context, request),
         Verb::XRead => streams::read::read(context, request, resume),
+        Verb::XDel => streams::delete::delete(context, request),
+        Verb::XTrim => streams::trim::trim(context, request),
+        Verb::XSetId => streams::delete::set_id(context, request),
+        Verb::XInfoStream => streams::info::stream(context, request),
+        Verb::XInfoGroups => streams::info::groups(context, request),
+        Verb::XInfoConsumers => streams::info::consumers(context, request),
+        Verb::XGroupCreate | Verb::XGroupSetId | Verb::XGroupDestroy | Verb::XGroupCreateConsumer | Verb::XGroupDelConsumer => {
+            groups::manage::manage(context, verb, request)
+        }
+        Verb::XReadGroup => groups::deliver::deliver(context, request, resume),
+        Verb::XAck => groups::acknowledge::acknowledge(context, request),
+        Verb::XPending => groups::pending::pending(context, request),
+        Verb::XClaim => groups::claim::claim(context, request),
+        Verb::XAutoClaim => groups::claim::auto_claim(context, request),
         Verb::Get => strings::get(context, request),
         Verb::Set => strings::set(context, request),
-        Verb::Del | Verb::Unlink => keys::del(context, request),
-        _ => Err(Stop::error("ERR this command is not built yet")),
+        Verb::SetNx => strings::set_if_new(context, request),
+        Verb::SetEx => strings::set_with_expiry(context, request, expiry::Unit::Seconds, "setex"),
+        Verb::PSetEx => strings::set_with_expiry(context, request, expiry::Unit::Milliseconds, "psetex"),
+        Verb::GetSet => strings::get_and_set(context, request),
+        Verb::GetDel => strings::get_and_delete(context, request),
+        Verb::GetEx => strings::get_and_expire(context, request),
+        Verb::MGet => strings::get_several(context, request),
+        Verb::MSet | Verb::MSetNx => strings::set_several(context, request, verb),
+        Verb::Incr | Verb::IncrBy | Verb::Decr | Verb::DecrBy => {
+            let change = strings::change(verb, request)?;
+            strings::add(context, request, change)
+        }
+        Verb::IncrByFloat => strings::add_float(context, request),
+        Verb::StrLen => strings::len(context, request),
+        Verb::Append => strings::append(context, request),
+        Verb::GetRange | Verb::Substr => strings::part(context, request),
+        Verb::SetRange => strings::set_part(context, request),
+        Verb::HSet | Verb::HMSet => hashes::set(context, request, verb),
+        Verb::HSetNx => hashes::set_if_new(context, request),
+        Verb::HGet => hashes::get(context, request),
+        Verb::HMGet => hashes::get_several(context, request),
+        Verb::HGetAll | Verb::HKeys | Verb::HVals => hashes::all(context, request, verb),
+        Verb::HDel => hashes::delete(context, request),
+        Verb::HLen => hashes::len(context, request),
+        Verb::HExists | Verb::HStrLen => hashes::of_field(context, request, verb),
+        Verb::HIncrBy => hashes::add(context, request),
+        Verb::HIncrByFloat => hashes::add_float(context, request),
+        Verb::HScan => hashes::scan(context, request),
+        Verb::HRandField => hashes::random(context, request),
+        Verb::Expire | Verb::PExpire | Verb::ExpireAt | Verb::PExpireAt => expiry::expire(context, request, verb),
+        Verb::Ttl | Verb::PTtl | Verb::ExpireTime | Verb::PExpireTime => expiry::remaining(context, request, verb),
+        Verb::Persist => expiry::persist(context, request),
+        Verb::Del | Verb::Unlink => keys::delete(context, request),
+        Verb::Exists | Verb::Touch => keys::count(context, request),
+        Verb::Type => keys::kind(context, request),
+        Verb::Rename | Verb::RenameNx => naming::rename(context, request, verb),
+        Verb::Copy => naming::copy(context, request),
+        Verb::Keys => naming::keys(context, request),
+        Verb::Scan => naming::scan(context, request),
+        Verb::DbSize => naming::size(context),
+        Verb::RandomKey => naming::random(context),
+        Verb::FlushDb | Verb::FlushAll => naming::flush(context, request, verb),
+        Verb::ObjectEncoding | Verb::ObjectRefCount | Verb::ObjectIdleTime | Verb::ObjectFreq => keys::object(context, request, verb),
+        Verb::MemoryUsage => keys::memory(context, request),
+        _ => Err(Stop::error("ERR this command can't be used here")),
     }
 }

@@ -94,15 +94,17 @@ impl State {
             let size = slot.measure();
             self.bytes = self.bytes + size - slot.size;
             slot.size = size;
-            if slot.announced != slot.standing() {
-                slot.announced = slot.standing();
-                changes.push(names::Change::of(&key, slot));
-            }
-            let value = slot.write();
-            let is_there = value.is_some();
-            if is_there || slot.record != RecordVersion::NONE {
-                append.records.push(RecordWrite { name: key.record(), value: value.map(Bytes::from), expected: Some(slot.record) });
-                written.push(Written::Slot(key.clone(), is_there));
+            if std::mem::take(&mut slot.is_record_dirty) {
+                if slot.announced != slot.standing() {
+                    slot.announced = slot.standing();
+                    changes.push(names::Change::of(&key, slot));
+                }
+                let value = slot.write();
+                let is_there = value.is_some();
+                if is_there || slot.record != RecordVersion::NONE {
+                    append.records.push(RecordWrite { name: key.record(), value: value.map(Bytes::from), expected: Some(slot.record) });
+                    written.push(Written::Slot(key.clone(), is_there));
+                }
             }
             groups(&key, slot, &mut append.records, &mut written);
         }

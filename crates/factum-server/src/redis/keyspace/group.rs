@@ -27,7 +27,7 @@ pub(crate) struct Group {
     next_chunk: u64,
     /// Chunks whose records are to be written, or removed if they are gone.
     pub(super) dirty_chunks: Vec<u64>,
-    pub(super) is_dirty: bool,
+    pub(crate) is_dirty: bool,
     pub(super) chunk_versions: BTreeMap<u64, RecordVersion>,
     pub(super) version: RecordVersion,
 }

@@ -51,11 +51,15 @@ pub(crate) struct Options {
     pub(crate) cache_bytes_max: usize,
     /// Approximate trimming removes whole blocks of so many entries.
     pub(crate) node_entries: u64,
+    /// How many databases there are.
+    pub(crate) databases: u32,
+    /// Whether all keys may be removed at once.
+    pub(crate) allow_flush: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { type_fields: vec![b"event_type".as_slice().into(), b"type".as_slice().into()], cache_bytes_max: 64 << 20, node_entries: 100 }
+        Self { type_fields: vec![b"event_type".as_slice().into(), b"type".as_slice().into()], cache_bytes_max: 64 << 20, node_entries: 100, databases: 16, allow_flush: false }
     }
 }
 

@@ -19,8 +19,10 @@ pub(crate) struct Slot {
     pub(super) changed_in: u64,
     /// When it changed last, by the state's stamp.
     pub(super) stamp: u64,
-    /// Its record is to be written with the open batch.
+    /// Something of it is to be written with the open batch.
     pub(super) is_dirty: bool,
+    /// Its own record is.
+    pub(super) is_record_dirty: bool,
     /// The version of its record.
     pub(super) record: RecordVersion,
     /// What the log of names says of the key.
@@ -87,6 +89,7 @@ impl Slot {
             changed_in: 0,
             stamp: 0,
             is_dirty: false,
+            is_record_dirty: false,
             record: RecordVersion::NONE,
             announced: Announced::default(),
             is_used: true,
@@ -167,7 +170,7 @@ impl Slot {
     }
 
     /// About how many bytes of memory it takes.
-    pub(super) fn measure(&self) -> usize {
+    pub(crate) fn measure(&self) -> usize {
         let value = match &self.value {
             Value::Text(text) => text.len(),
             Value::Hash(hash) => hash.size() * 2,

@@ -110,6 +110,13 @@ pub(crate) struct BatchLimits {
     pub(crate) record_bytes_max: usize,
 }
 
+impl BatchLimits {
+    /// How many bytes a string or a hash may have: its record holds a little more.
+    pub(crate) fn value_bytes_max(&self) -> usize {
+        self.record_bytes_max.saturating_sub(1 << 16)
+    }
+}
+
 /// A command being carried out: the state, and what is asked.
 pub(crate) struct Context<'a> {
     pub(crate) state: &'a mut State,
@@ -146,6 +153,11 @@ impl Context<'_> {
             self.remove(key);
         }
         Ok(self.state.slots.get_mut(key).expect("it was there"))
+    }
+
+    /// What stands at a key that was looked at before.
+    pub(crate) fn slot_as_it_is(&mut self, key: &Key) -> &mut Slot {
+        self.state.slots.get_mut(key).expect("it was looked at before")
     }
 
     /// Checks that what stands at these keys is known, so that a command on several of them needs no second try.
@@ -187,7 +199,7 @@ impl Context<'_> {
         if key.stream().is_none() {
             return Err(KEY_TOO_LONG);
         }
-        let bytes_max = self.limits.record_bytes_max.saturating_sub(1 << 16);
+        let bytes_max = self.limits.value_bytes_max();
         let bytes = match &value {
             Value::Text(text) => text.len(),
             Value::Hash(hash) => hash.size(),
@@ -203,6 +215,20 @@ impl Context<'_> {
         self.slot(key)?.value = value;
         self.changed(key);
         Ok(())
+    }
+
+    /// Copies the stream at a key to another.
+    #[expect(clippy::unused_self, reason = "it is to come")]
+    pub(crate) fn copy_stream(&mut self, _from: &Key, _to: &Key) -> Result<(), Stop> {
+        Err(Stop::error("ERR a stream's events can't be moved to another name: they are in the log. Copy the entries"))
+    }
+
+    /// Removes a group of the stream at a key, and says whether it was there.
+    pub(crate) fn remove_group(&mut self, key: &Key, name: &[u8]) -> bool {
+        let Some(group) = self.known_stream(key).groups.remove(name) else { return false };
+        self.state.open.removed.extend(group.records(key));
+        self.changed(key);
+        true
     }
 
     /// Removes what stands at a key, and says whether something did.
@@ -226,6 +252,14 @@ impl Context<'_> {
 
     /// Notes that what stands at a key has changed, so that its record is written.
     pub(crate) fn changed(&mut self, key: &Key) {
+        self.changed_groups(key);
+        if let Some(slot) = self.state.slots.get_mut(key) {
+            slot.is_record_dirty = true;
+        }
+    }
+
+    /// Notes that groups of the stream at a key have changed, so that their records are written.
+    pub(crate) fn changed_groups(&mut self, key: &Key) {
         if let Some(slot) = self.state.slots.get_mut(key)
             && !slot.is_dirty
         {

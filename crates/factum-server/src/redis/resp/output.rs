@@ -68,6 +68,16 @@ fn write(out: &mut BytesMut, reply: &Reply, protocol: Protocol) {
                 write(out, value, protocol);
             }
         }
+        Reply::Pairs(pairs) => {
+            header(out, b'*', length(if protocol == Protocol::Three { pairs.len() } else { pairs.len() * 2 }));
+            for (first, second) in pairs {
+                if protocol == Protocol::Three {
+                    header(out, b'*', 2);
+                }
+                write(out, first, protocol);
+                write(out, second, protocol);
+            }
+        }
         Reply::Verbatim(text) => {
             match protocol {
                 Protocol::Two => header(out, b'$', length(text.len())),

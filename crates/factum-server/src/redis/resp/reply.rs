@@ -27,6 +27,8 @@ pub(crate) enum Reply {
     Array(Vec<Reply>),
     /// Pairs; an array of twice as many in RESP2.
     Map(Vec<(Reply, Reply)>),
+    /// Arrays of two in an array; one array of all in RESP2.
+    Pairs(Vec<(Reply, Reply)>),
     /// An array in RESP2.
     Set(Vec<Reply>),
     /// Text to be shown; a string in RESP2.

@@ -139,6 +139,7 @@ fn starts(context: &mut Context<'_>, request: &Request, call: &Call<'_>, keys: &
     for (place, key) in keys.iter().enumerate() {
         ids.push(match call.id(request, place) {
             b"$" => context.stream(key)?.map_or(EntryId::MIN, |stream| stream.last_id),
+            b"-" => EntryId::MIN,
             b"+" => match context.stream(key)? {
                 None => EntryId::MIN,
                 Some(stream) => match stream.top_id() {
