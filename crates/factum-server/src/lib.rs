@@ -2,6 +2,8 @@
 //!
 //! [`Server`] opens the door for programs that speak to Redis. It sees a store only as [`factum::EventStore`].
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzz;
 mod http;
 mod metrics;
 mod process;

@@ -7,14 +7,16 @@ mod counters;
 mod door;
 mod entry;
 mod error;
-mod glob;
+pub(crate) mod glob;
 mod keyspace;
 mod listener;
 pub(crate) mod password;
-mod resp;
+pub(crate) mod resp;
 mod session;
 mod unit;
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use commands::table;
 pub(crate) use counters::TIME_BOUNDS_US;
 pub(crate) use door::Door;
 pub(crate) use listener::Listener;
