@@ -52,15 +52,7 @@ impl Server {
     /// # Errors
     /// If an address can't be listened on, or may not be.
     pub async fn start(store: SharedStore, mut settings: Settings) -> Result<Self, Error> {
-        if settings.password.as_deref() == Some("") {
-            return Err(Error::EmptyPassword);
-        }
-        let addresses = [Some(settings.redis), settings.http];
-        if let Some(address) = addresses.into_iter().flatten().find(|address| !address.ip().is_loopback())
-            && settings.password.is_none()
-        {
-            return Err(Error::PublicWithoutPassword { address });
-        }
+        settings.check()?;
         settings.limits.clients_max = clients_that_fit(settings.limits.clients_max);
         let at = |address| move |source| Error::Address { address, source };
         let (redis, http) = (settings.redis, settings.http);

@@ -3,6 +3,8 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use crate::Error;
+
 /// How a server is set up.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -18,6 +20,23 @@ pub struct Settings {
     pub allow_debug: bool,
     /// How much it takes.
     pub limits: Limits,
+}
+
+impl Settings {
+    /// Whether a server may be started so. [`Server::start`](crate::Server::start) asks this too; here it can be asked before a store is made.
+    ///
+    /// # Errors
+    /// If anyone could come in from elsewhere.
+    pub fn check(&self) -> Result<(), Error> {
+        if self.password.as_deref() == Some("") {
+            return Err(Error::EmptyPassword);
+        }
+        let mut addresses = [Some(self.redis), self.http].into_iter().flatten();
+        match addresses.find(|address| !address.ip().is_loopback()) {
+            Some(address) if self.password.is_none() => Err(Error::PublicWithoutPassword { address }),
+            _ => Ok(()),
+        }
+    }
 }
 
 impl Default for Settings {

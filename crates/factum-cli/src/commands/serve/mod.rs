@@ -18,6 +18,7 @@ pub(crate) use options::Serve;
 
 pub(crate) async fn run(serve: Serve, store: &str, console: &mut Console<'_>) -> Result<(), Failure> {
     let configuration = Configuration::of(serve, store)?;
+    configuration.settings.check().map_err(|error| Failure::usage(error.to_string()))?;
     logging::start(configuration.log_format, configuration.log_level);
     // Before anything is opened: a signal that comes early is not lost.
     let stop = stop_signal()?;

@@ -1,0 +1,171 @@
+//! Clients that are broken, slow, greedy, gone or many: nothing crashes, and nothing is kept for them.
+
+use std::time::Instant;
+
+use crate::serving::Serving;
+use crate::wire::{WAIT_MAX, Wire, request};
+
+/// A server's memory may grow by this much while it is treated badly, and no more.
+const GROWTH_MAX: f64 = 64.0 * 1024.0 * 1024.0;
+
+#[test]
+fn what_is_not_the_protocol_ends_only_its_own_connection() {
+    let server = Serving::start();
+    let mut other = server.connect();
+    let broken: [(&[u8], &str); 10] = [
+        (b"*1\r\n:1\r\n", "-ERR Protocol error: expected '$', got ':'\r\n"),
+        (b"*1\r\n*1\r\n*1\r\n*1\r\n", "-ERR Protocol error: expected '$', got '*'\r\n"),
+        (b"*99999999999999999999\r\n", "-ERR Protocol error: invalid multibulk length\r\n"),
+        (b"*2147483647\r\n$1\r\na\r\n", "-ERR Protocol error: invalid multibulk length\r\n"),
+        (b"*1\r\n$-1\r\n", "-ERR Protocol error: invalid bulk length\r\n"),
+        (b"*1\r\n$-9223372036854775808\r\n", "-ERR Protocol error: invalid bulk length\r\n"),
+        (b"*1\r\n$4294967296\r\n", "-ERR Protocol error: invalid bulk length\r\n"),
+        (b"*1\r\n$abc\r\n", "-ERR Protocol error: invalid bulk length\r\n"),
+        (b"GET \"a\r\n", "-ERR Protocol error: unbalanced quotes in request\r\n"),
+        (b"PING\r\n*1\r\n$x\r\n", "+PONG\r\n-ERR Protocol error: invalid bulk length\r\n"),
+    ];
+    for (bytes, answer) in broken {
+        let mut wire = server.connect();
+        wire.send(bytes);
+        assert_eq!(String::from_utf8_lossy(&wire.read_to_end()), answer);
+    }
+    assert_eq!(other.ask(&["PING"]), "+PONG");
+    assert_eq!(server.metric("factum_connections_cut_off_total"), 10.0);
+}
+
+#[test]
+fn requests_that_are_nothing_are_passed_over() {
+    let server = Serving::start();
+    let mut wire = server.connect();
+    wire.send("\r\n\r\n*0\r\n*-1\r\n*-5\r\n   \r\n");
+    assert_eq!(wire.ask(&["PING"]), "+PONG");
+    assert_eq!(wire.ask(&[""]), "-ERR unknown command '', with args beginning with: ");
+    wire.send(request(&[&[0xff, 0x00, b'\r', b'\n'][..], b"\r\n-OK\r\n"]));
+    assert!(wire.line().starts_with("-ERR unknown command"));
+    assert_eq!(wire.ask(&["PING"]), "+PONG");
+}
+
+#[test]
+fn requests_may_arrive_byte_by_byte_and_never_end() {
+    let server = Serving::start();
+    let mut slow = server.connect();
+    let bytes = request(&["ECHO", "hello"]);
+    for byte in &bytes {
+        slow.send([*byte]);
+        // Others are answered meanwhile.
+        assert_eq!(server.connect().ask(&["PING"]), "+PONG");
+    }
+    slow.expect("$5\r\nhello\r\n");
+    slow.send(&bytes[..bytes.len() - 3]);
+    assert_eq!(server.connect().ask(&["PING"]), "+PONG");
+}
+
+#[test]
+fn promises_of_much_cost_nothing() {
+    let server = Serving::start();
+    let before = server.metric("factum_memory_own_bytes");
+    let promises: Vec<Wire> = (0..200)
+        .map(|number| {
+            let mut wire = server.connect();
+            // A million arguments, or one of a hundred megabytes, and then nothing.
+            wire.send(if number % 2 == 0 { &b"*1048576\r\n$4\r\nMGET\r\n"[..] } else { b"*2\r\n$4\r\nECHO\r\n$100000000\r\nabc" });
+            wire
+        })
+        .collect();
+    assert_eq!(server.connect().ask(&["PING"]), "+PONG");
+    let grown = server.metric("factum_memory_own_bytes") - before;
+    assert!(grown < GROWTH_MAX, "{grown} bytes for {} promises", promises.len());
+}
+
+#[test]
+fn a_request_has_a_largest_size() {
+    let server = Serving::start();
+    let mut wire = server.connect();
+    let argument = vec![b'x'; 1 << 20];
+    wire.send("*200\r\n");
+    let piece = [format!("${}\r\n", argument.len()).as_bytes(), &argument, b"\r\n"].concat();
+    // It stops listening before all of it was sent.
+    let sent = (0..200).map_while(|_| wire.try_send(&piece).ok()).count();
+    let answer = wire.read_to_end();
+    assert!(answer.is_empty() || answer.starts_with(b"-ERR Protocol error: the request is longer than"), "{}", answer.escape_ascii());
+    assert!(sent < 200 || !answer.is_empty());
+    server.wait_for_log("the request is longer than");
+    assert_eq!(server.connect().ask(&["PING"]), "+PONG");
+}
+
+#[test]
+fn whoever_does_not_read_is_cut_off_and_costs_little() {
+    let folder = tempfile::TempDir::new().expect("a temporary folder can be made");
+    let file = folder.path().join("factum.toml");
+    std::fs::write(&file, "[limits]\noutput_stall_seconds_max = 1\n").expect("it can be written");
+    let server = Serving::with(&["--config", file.to_str().expect("it is text")]);
+    let before = server.metric("factum_memory_own_bytes");
+    let mut greedy = server.connect();
+    let echo = request(&[&b"ECHO"[..], &vec![b'x'; 1 << 20]]);
+    // It takes requests only as fast as its answers are read, so that sending ends before the memory does.
+    let begun = Instant::now();
+    while greedy.try_send(&echo).is_ok() {
+        assert!(begun.elapsed() < WAIT_MAX, "it goes on taking requests");
+    }
+    server.wait_for_log("of answers for too long");
+    let grown = server.metric("factum_memory_own_bytes") - before;
+    assert!(grown < GROWTH_MAX, "{grown} bytes");
+    assert_eq!(server.connect().ask(&["PING"]), "+PONG");
+}
+
+#[test]
+fn ten_thousand_who_say_nothing_are_cheap() {
+    // Each is an open file on both sides. The system may allow fewer.
+    let count = open_files_max().saturating_sub(600).min(10_000);
+    let server = Serving::start();
+    let before = server.metric("factum_memory_own_bytes");
+    let idle: Vec<Wire> = (0..count).map(|_| server.connect()).collect();
+    let mut wire = server.connect();
+    assert_eq!(wire.ask(&["PING"]), "+PONG");
+    let begun = Instant::now();
+    while server.metric("factum_connections") < count as f64 {
+        assert!(begun.elapsed() < WAIT_MAX, "not all are taken in");
+    }
+    let each = (server.metric("factum_memory_own_bytes") - before) / count as f64;
+    println!("{count} idle connections take {each:.0} bytes each");
+    assert!(each < 8192.0, "{each} bytes for each");
+    drop(idle);
+    while server.metric("factum_connections") > 1.0 {
+        assert!(begun.elapsed() < 2 * WAIT_MAX, "they are not forgotten");
+    }
+    assert_eq!(wire.ask(&["PING"]), "+PONG");
+}
+
+/// How many files this process may open; it raises what it can.
+fn open_files_max() -> usize {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    let raised = rustix::process::Rlimit { current: limit.maximum, maximum: limit.maximum };
+    _ = rustix::process::setrlimit(rustix::process::Resource::Nofile, raised);
+    let current = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    usize::try_from(current.unwrap_or(u64::MAX)).unwrap_or(usize::MAX)
+}
+
+#[test]
+fn what_was_sent_before_the_end_is_answered() {
+    let server = Serving::start();
+    let mut wire = server.connect();
+    wire.send("PING\r\nECHO a\r\n");
+    wire.end();
+    assert_eq!(wire.read_to_end(), b"+PONG\r\n$1\r\na\r\n");
+}
+
+#[test]
+fn a_stop_finishes_what_has_arrived() {
+    let mut server = Serving::start();
+    let idle = server.connect();
+    let mut busy = server.connect();
+    assert_eq!(busy.ask(&["PING"]), "+PONG");
+    let many = 2_000;
+    busy.send("ECHO a\r\n".repeat(many));
+    busy.expect("$1\r\na\r\n");
+    server.terminate();
+    let answers = busy.read_to_end();
+    assert_eq!(answers.len() % "$1\r\na\r\n".len(), 0, "an answer is cut");
+    assert!(server.wait().success(), "{}", server.log());
+    drop(idle);
+}
