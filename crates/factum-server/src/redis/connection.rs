@@ -7,16 +7,17 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
 use super::door::Door;
-use super::resp::{Output, Parser, ParserLimits, Protocol, ProtocolError, Reply, Request};
+use super::resp::{Output, Parser, ParserLimits, Protocol, ProtocolError, Reply, Request, SendError};
 use super::session::Session;
 
 /// What is read at a time. An idle connection holds no buffer.
 const READ_BYTES: usize = 16 << 10;
+/// What is read at a time of a request that is long.
+const READ_BYTES_MAX: usize = 1 << 20;
 /// What may wait to be carried out while something is under way.
 const WAITING_BYTES_MAX: usize = 1 << 20;
 /// A buffer that has grown beyond this is given back when it is empty.
@@ -27,7 +28,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 pub(super) struct Connection {
     door: Arc<Door>,
-    socket: TcpStream,
+    socket: Arc<TcpStream>,
     session: Session,
     input: BytesMut,
     parser: Parser,
@@ -47,15 +48,15 @@ pub(super) enum Ended {
     Idle(Duration),
     #[error("it was asked to end")]
     Killed,
-    #[error("it did not read {0} bytes of answers for too long")]
-    SlowReader(usize),
-    #[error("{0} bytes of answers were waiting for it; raise limits.output_bytes_max if it may have so many")]
-    TooMuchOutput(usize),
+    #[error("{0}")]
+    Sending(#[from] SendError),
 }
 
 impl Connection {
     pub(super) fn new(door: Arc<Door>, socket: TcpStream, session: Session) -> Self {
-        Self { door, socket, session, input: BytesMut::new(), parser: Parser::default(), output: Output::default(), is_at_end: false }
+        let socket = Arc::new(socket);
+        let output = Output::to(Arc::clone(&socket), door.settings.limits.output_stall_max);
+        Self { door, socket, session, input: BytesMut::new(), parser: Parser::default(), output, is_at_end: false }
     }
 
     /// Serves the connection until one of both sides ends it.
@@ -125,8 +126,7 @@ impl Connection {
             }
         }
         let missing = self.parser.needs().saturating_sub(self.input.len());
-        self.input.reserve(missing.clamp(READ_BYTES, 1 << 20));
-        let received = self.socket.read_buf(&mut self.input).await?;
+        let received = read_more(&self.socket, &mut self.input, missing.clamp(READ_BYTES, READ_BYTES_MAX)).await?;
         self.door.counters.received_bytes.fetch_add(received as u64, Ordering::Relaxed);
         Ok(received > 0)
     }
@@ -136,8 +136,8 @@ impl Connection {
         let client = Arc::clone(&self.session.client);
         while !requests.is_empty() && !self.session.is_ending {
             {
-                let carried_out = self.door.run(&mut self.session, requests, &mut self.output);
-                tokio::pin!(carried_out);
+                // In a box, so that a connection that is idle does not hold the room for it.
+                let mut carried_out = Box::pin(self.door.run(&mut self.session, requests, &mut self.output));
                 // While it waits, whether for the disk or for an event, the client may go away. What it sent before is carried out
                 // and answered, as it may only have closed its own side; but for an event nobody waits in its name.
                 loop {
@@ -145,7 +145,7 @@ impl Connection {
                     tokio::select! {
                         biased;
                         () = &mut carried_out => break,
-                        read = read_more(&mut self.socket, &mut self.input), if reads_on => self.is_at_end = read? == 0,
+                        read = read_more(&self.socket, &mut self.input, READ_BYTES), if reads_on => self.is_at_end = read? == 0,
                         () = client.stopped(), if !self.is_at_end => self.is_at_end = true,
                         () = sleep(LOOK_AGAIN), if self.is_at_end => {
                             if client.is_blocked() {
@@ -161,29 +161,20 @@ impl Connection {
     }
 
     async fn send(&mut self) -> Result<(), Ended> {
-        let waiting = self.output.len();
-        self.door.counters.sent_bytes.fetch_add(waiting as u64, Ordering::Relaxed);
-        let limits = &self.door.settings.limits;
-        if waiting > limits.output_bytes_max {
-            return Err(Ended::TooMuchOutput(waiting));
-        }
-        while self.output.len() > 0 {
-            match timeout(limits.output_stall_max, self.socket.write_buf(self.output.bytes_mut())).await {
-                Ok(written) => {
-                    if written? == 0 {
-                        return Err(io::Error::from(io::ErrorKind::WriteZero).into());
-                    }
-                }
-                Err(_) => return Err(Ended::SlowReader(self.output.len())),
-            }
-        }
-        self.output.give_back(KEPT_BYTES_MAX);
+        let sent = self.output.send(KEPT_BYTES_MAX).await?;
+        self.door.counters.sent_bytes.fetch_add(sent, Ordering::Relaxed);
         Ok(())
     }
 }
 
-async fn read_more(socket: &mut TcpStream, input: &mut BytesMut) -> io::Result<usize> {
-    socket.readable().await?;
-    input.reserve(READ_BYTES);
-    socket.read_buf(input).await
+/// What has come, and 0 at the end. Dropping it loses nothing.
+async fn read_more(socket: &TcpStream, input: &mut BytesMut, at_least: usize) -> io::Result<usize> {
+    loop {
+        socket.readable().await?;
+        input.reserve(at_least);
+        match socket.try_read_buf(input) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            read => return read,
+        }
+    }
 }

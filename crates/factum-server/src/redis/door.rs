@@ -93,6 +93,7 @@ impl Door {
             let (answered, left) = rest.split_at_mut(answers.len());
             for (unit, answer) in answered.iter().zip(answers) {
                 self.answer(unit, answer, out).await;
+                out.make_room().await;
             }
             rest = left;
             match stop {

@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 
 use super::connection::{Connection, Ended};
 use super::door::Door;
+use super::resp::SendError;
 use super::session::Session;
 
 /// How long connections have to finish when the server stops.
@@ -83,7 +84,7 @@ impl Listener {
             door.clients.leave(client.id);
             match ended {
                 Ok(()) => {}
-                Err(error @ (Ended::SlowReader(_) | Ended::TooMuchOutput(_) | Ended::Protocol(_))) => {
+                Err(error @ (Ended::Sending(SendError::Stalled(_)) | Ended::Protocol(_))) => {
                     door.counters.connections_cut_off.fetch_add(1, Ordering::Relaxed);
                     tracing::warn!(client = client.id, %address, "cut off a connection: {error}");
                 }

@@ -1,27 +1,97 @@
 //! Replies to bytes, in either version of the protocol.
 
-use bytes::{BufMut, BytesMut};
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Buf, BufMut, BytesMut};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 use super::{Protocol, Reply};
 
-/// Beyond this the replies are sent before more requests are carried out.
+/// Beyond this the replies are sent before more are added.
 const FULL_BYTES: usize = 1 << 20;
 
-/// The bytes that wait to be sent.
+/// The bytes that wait to be sent, and where to.
 #[derive(Debug, Default)]
 pub(crate) struct Output {
     bytes: BytesMut,
+    sink: Option<Sink>,
+    failure: Option<SendError>,
+    sent_bytes: u64,
+}
+
+/// Where replies are sent to.
+#[derive(Debug)]
+struct Sink {
+    socket: Arc<TcpStream>,
+    stall_max: Duration,
+}
+
+/// Why replies could not be sent.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SendError {
+    #[error("{0}")]
+    Socket(#[from] io::Error),
+    #[error("it did not read {0} bytes of answers for too long")]
+    Stalled(usize),
 }
 
 impl Output {
+    /// Bytes for a client, who is given up if it reads nothing for so long.
+    pub(crate) fn to(socket: Arc<TcpStream>, stall_max: Duration) -> Self {
+        Self { sink: Some(Sink { socket, stall_max }), ..Self::default() }
+    }
+
+    /// Sends what is there, if that is much, so that the memory is bounded however much is answered.
+    ///
+    /// What can't be sent is dropped, and so is all that is added later; whoever has the connection hears of it from [`Output::send`].
+    pub(crate) async fn make_room(&mut self) {
+        if self.failure.is_some() {
+            self.bytes.clear();
+        } else if self.bytes.len() >= FULL_BYTES
+            && let Err(failure) = self.send_all().await
+        {
+            self.failure = Some(failure);
+            self.bytes.clear();
+        }
+    }
+
+    /// Sends all that is there, and says how many bytes have been sent since it was last asked.
+    pub(crate) async fn send(&mut self, kept_bytes_max: usize) -> Result<u64, SendError> {
+        if let Some(failure) = self.failure.take() {
+            return Err(failure);
+        }
+        self.send_all().await?;
+        if self.bytes.capacity() > kept_bytes_max {
+            self.bytes = BytesMut::new();
+        }
+        Ok(std::mem::take(&mut self.sent_bytes))
+    }
+
+    async fn send_all(&mut self) -> Result<(), SendError> {
+        let Some(Sink { socket, stall_max }) = &self.sink else { return Ok(()) };
+        while !self.bytes.is_empty() {
+            match socket.try_write(&self.bytes) {
+                Ok(0) => return Err(io::Error::from(io::ErrorKind::WriteZero).into()),
+                Ok(sent) => {
+                    self.bytes.advance(sent);
+                    self.sent_bytes += sent as u64;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => match timeout(*stall_max, socket.writable()).await {
+                    Ok(writable) => writable?,
+                    Err(_) => return Err(SendError::Stalled(self.bytes.len())),
+                },
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
     /// Adds a reply.
     pub(crate) fn push(&mut self, reply: &Reply, protocol: Protocol) {
         write(&mut self.bytes, reply, protocol);
-    }
-
-    /// Whether it is time to send what is there before more is added.
-    pub(crate) fn is_full(&self) -> bool {
-        self.bytes.len() >= FULL_BYTES
     }
 
     /// How much is waiting.
@@ -32,13 +102,6 @@ impl Output {
     /// What is waiting, to be sent and taken off.
     pub(crate) fn bytes_mut(&mut self) -> &mut BytesMut {
         &mut self.bytes
-    }
-
-    /// Gives memory back, when all was sent and much was kept.
-    pub(crate) fn give_back(&mut self, kept_bytes_max: usize) {
-        if self.bytes.is_empty() && self.bytes.capacity() > kept_bytes_max {
-            self.bytes = BytesMut::new();
-        }
     }
 }
 
