@@ -6,6 +6,7 @@
 mod append;
 mod arguments;
 mod child;
+mod command;
 mod conditions;
 mod disk;
 mod import;
@@ -34,10 +35,11 @@ type Outcome<T = ()> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 /// A group of measurements: the name that `--only` takes, and what measures it.
 type Group = (&'static str, fn(&mut Workbench, &mut Report) -> Outcome);
 
-const GROUPS: [Group; 7] = [
+const GROUPS: [Group; 8] = [
     ("append", append::measure),
     ("log", log::measure),
     ("stream", stream::measure),
+    ("command", command::measure),
     ("disk", disk::measure),
     ("open", opening::measure),
     ("memory", memory::measure),
