@@ -2,6 +2,7 @@
 
 mod account;
 mod boundary;
+mod causation;
 mod conflicts;
 mod faults;
 mod objects;
