@@ -165,3 +165,21 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     store.close().await?;
     Ok(())
 }
+
+// --- Its tests ---------------------------------------------------------------------------------------------------------------------
+
+#[cfg(test)]
+mod tests {
+    use factum::testing::given;
+
+    use super::*;
+
+    #[test]
+    fn nobody_sends_more_than_there_is() {
+        let (opened, to) = (|| AccountEvent::AccountOpened { cents: 500 }, "8".to_owned());
+        let send = |cents| Command::Send { cents, to: to.clone() };
+        given::<Account>([opened()]).when(send(501)).then_refused(Refusal::NotEnough { balance: 500, cents: 501 });
+        given::<Account>([opened()]).when(send(500)).then_events([AccountEvent::MoneySent { cents: 500, to: to.clone() }]).then_reply(0);
+        given::<Account>([]).when(send(1)).then_refused(Refusal::DoesNotExist);
+    }
+}

@@ -189,3 +189,51 @@ fn refused<R: std::fmt::Debug>(outcome: Result<R, CommandError<Refusal>>, expect
     println!("refused: {refusal}");
     assert_eq!(&refusal, expected);
 }
+
+// --- Its tests -------------------------------------------------------------------------------------------------------------------
+
+#[cfg(test)]
+mod tests {
+    use factum::testing::given_object;
+
+    use super::*;
+
+    fn items() -> Vec<Item> {
+        vec![Item { name: "a book".into(), quantity: 2, price_cents: 1_950 }]
+    }
+
+    fn created() -> OrderEvent {
+        OrderEvent::OrderCreated { customer: "ann".into(), items: items() }
+    }
+
+    fn shipped() -> OrderEvent {
+        OrderEvent::OrderShipped { tracking_number: "1Z999".into() }
+    }
+
+    #[test]
+    fn an_order_is_created_once_and_with_items() {
+        let create = |order: &mut Order| order.create("ann", items());
+        given_object::<Order>([]).when_called(create).then_events([created()]).then_reply(3_900);
+        given_object::<Order>([created()]).when_called(create).then_refused(Refusal::ExistsAlready);
+        given_object::<Order>([]).when_called(|order| order.create("ann", Vec::new())).then_refused(Refusal::NoItems);
+    }
+
+    #[test]
+    fn only_what_is_confirmed_is_shipped() {
+        let ship = |order: &mut Order| order.ship("1Z999");
+        given_object::<Order>([created(), OrderEvent::OrderConfirmed]).when_called(ship).then_events([shipped()]);
+        given_object::<Order>([created()]).when_called(ship).then_refused(Refusal::CannotShip(Status::Created));
+        given_object::<Order>([]).when_called(ship).then_refused(Refusal::CannotShip(Status::New));
+    }
+
+    #[test]
+    fn what_is_shipped_can_not_be_cancelled() {
+        let cancel = |order: &mut Order| order.cancel("too slow");
+        let cancelled = OrderEvent::OrderCancelled { reason: "too slow".into() };
+        given_object::<Order>([created()]).when_called(cancel).then_events([cancelled.clone()]);
+        given_object::<Order>([created(), OrderEvent::OrderConfirmed, shipped()])
+            .when_called(cancel)
+            .then_refused(Refusal::CannotCancel(Status::Shipped));
+        given_object::<Order>([created(), cancelled]).when_called(Order::confirm).then_refused(Refusal::CannotConfirm(Status::Cancelled));
+    }
+}

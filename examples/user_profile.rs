@@ -185,3 +185,43 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     store.close().await?;
     Ok(())
 }
+
+// --- Its tests ---------------------------------------------------------------------------------------------------------------------
+
+#[cfg(test)]
+mod tests {
+    use factum::testing::{Golden, given};
+
+    use super::*;
+
+    fn created() -> UserEvent {
+        let (first_name, last_name) = ("Alice".into(), "Smith".into());
+        UserEvent::UserCreated { first_name, last_name, email: "alice@example.com".into(), locale: "en".into() }
+    }
+
+    /// Each version of each event that was ever stored is still read, and as what it was.
+    #[test]
+    fn everything_that_was_ever_stored_can_be_read() {
+        let samples = [
+            created(),
+            UserEvent::EmailChanged { email: "a@b.c".into() },
+            UserEvent::StreetChanged { street: "1 Main Street".into() },
+            UserEvent::CityChanged { city: "Springfield".into() },
+        ];
+        Golden::<UserEvent>::in_folder("golden/user_profile").check(samples);
+    }
+
+    #[test]
+    fn who_moves_within_the_city_changes_only_the_street() {
+        let there = || [created(), UserEvent::CityChanged { city: "Springfield".into() }];
+        let street = || UserEvent::StreetChanged { street: "2 Main Street".into() };
+        let to = |city: &str| Command::Move { street: "2 Main Street".into(), city: city.into() };
+        given::<User>(there()).when(to("Springfield")).then_events([street()]);
+        given::<User>(there()).when(to("Shelbyville")).then_events([street(), UserEvent::CityChanged { city: "Shelbyville".into() }]);
+    }
+
+    #[test]
+    fn what_is_so_already_is_no_news() {
+        given::<User>([created()]).when(Command::ChangeEmail { email: "alice@example.com".into() }).then_nothing();
+    }
+}

@@ -6,17 +6,20 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use async_trait::async_trait;
 use factum::{
     Append, Capabilities, CommandError, CommandOptions, Error, EventStore, EventStream, GlobalPosition, InfoStream, ListStreams, ReadLog,
-    ReadStream, Receipt, Record, RecordName, RecordVersion, RecordWrite, Repository, Result, Retry, SharedStore, Stats, StreamId,
-    StreamInfo, StreamVersion,
+    ReadStream, Receipt, Record, RecordName, RecordVersion, RecordWrite, Repository, Result, Retry, SharedStore, Snapshots, Stats,
+    StreamId, StreamInfo, StreamVersion,
 };
+
+use tokio::sync::Semaphore;
 
 use crate::account::{Account, Command, memory, with_account};
 
-/// A store whose answers get lost, the next so many.
+/// A store whose answers get lost, the next so many, and whose records take as long as they are held up.
 struct Lossy {
     store: SharedStore,
     lost_after: AtomicU32,
     lost_before: AtomicU32,
+    records: Semaphore,
 }
 
 fn takes_one(count: &AtomicU32) -> bool {
@@ -75,6 +78,7 @@ impl EventStore for Lossy {
     }
 
     async fn write_record(&self, write: RecordWrite) -> Result<RecordVersion> {
+        let _pass = self.records.acquire().await.expect("it is not closed");
         self.store.write_record(write).await
     }
 
@@ -90,7 +94,7 @@ impl EventStore for Lossy {
 async fn lossy() -> (Arc<Lossy>, Repository<Account>) {
     let store = memory().await;
     with_account(&store, 100).await;
-    let lossy = Arc::new(Lossy { store, lost_after: AtomicU32::new(0), lost_before: AtomicU32::new(0) });
+    let lossy = Arc::new(Lossy { store, lost_after: AtomicU32::new(0), lost_before: AtomicU32::new(0), records: Semaphore::new(1) });
     (lossy.clone(), Repository::new(lossy))
 }
 
@@ -117,4 +121,22 @@ async fn an_outcome_that_stays_unknown_is_an_error_and_the_key_tells_later() {
     let again = withdraw().await.expect("it is known now");
     assert!(again.is_duplicate());
     assert_eq!(again.reply, 90);
+}
+
+#[tokio::test]
+async fn a_snapshot_is_taken_after_the_answer_and_not_waited_for() {
+    let (store, accounts) = lossy().await;
+    let accounts = accounts.snapshots(Snapshots::every(1));
+    let held_up = store.records.acquire().await.expect("it is not closed");
+    // Many more than are written at once: what comes meanwhile is left out, and nobody waits.
+    for amount in 1..=100 {
+        accounts.execute("1", Command::Deposit { amount }).await.expect("it is deposited");
+    }
+    let name = RecordName::new("snapshot/Account-1").expect("a short name");
+    assert_eq!(store.record(&name).await.expect("it is read"), None);
+    drop(held_up);
+    accounts.settle().await;
+    assert!(store.record(&name).await.expect("it is read").is_some());
+    let fresh = Repository::<Account>::new(store).snapshots(Snapshots::on_demand());
+    assert_eq!(fresh.get("1").await.expect("it is read"), accounts.get("1").await.expect("it is read"));
 }
