@@ -2,11 +2,17 @@
 //!
 //! What arrives while a batch is under way makes the next one. So there is no timer and nothing to tune: one caller alone waits for
 //! nobody, and the more callers there are, the more share a round trip and a commit. Every store behind a network uses it.
+//!
+//! Who is alone sends on their own task, which saves two changes of tasks. Where there were several lately, a batch lets all callers that
+//! are ready come before it takes them: otherwise the first who was answered would go alone, and all others wait for that.
 
 use std::collections::{HashSet, VecDeque};
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
+use futures::FutureExt;
 use tokio::sync::{Semaphore, oneshot, watch};
 
 use crate::error::{Error, Result};
@@ -71,6 +77,10 @@ struct State {
     /// What the batches under way touch.
     busy: HashSet<Touched>,
     in_flight: usize,
+    /// A batch is about to be gathered.
+    gathering: bool,
+    /// The last batch had more than one append: there are several callers.
+    crowded: bool,
     closed: bool,
 }
 
@@ -104,6 +114,10 @@ impl<S: SendBatch> Batcher<S> {
 
     /// Hands an append on and waits for its answer.
     pub(crate) async fn append(&self, append: Append) -> Result<Receipt> {
+        let append = match Shared::straight(&self.shared, append)? {
+            Ok(straight) => return straight.await,
+            Err(append) => append,
+        };
         // The permit goes back when the append leaves the queue.
         self.shared.room.acquire().await.map_err(|_closed| closed())?.forget();
         let (answer, answered) = oneshot::channel();
@@ -119,7 +133,7 @@ impl<S: SendBatch> Batcher<S> {
         match answered.await {
             Ok(outcome) => outcome,
             // The runtime that sent the batch has ended, or the sender panicked.
-            Err(_gone) => Err(Error::OutcomeUnknown { reason: "sending was stopped".to_owned(), source: None }),
+            Err(_gone) => Err(stopped()),
         }
     }
 
@@ -128,7 +142,7 @@ impl<S: SendBatch> Batcher<S> {
         self.shared.state().closed = true;
         self.shared.room.close();
         let mut in_flight = self.shared.in_flight.subscribe();
-        // As long as something is in the queue a batch is under way, because the end of one begins the next.
+        // As long as something is in the queue a batch is under way or about to be, because the end of one begins the next.
         let drained = in_flight.wait_for(|count| *count == 0).await;
         drained.map(drop).expect("the batcher holds the sender");
     }
@@ -139,12 +153,50 @@ impl<S: SendBatch> Shared<S> {
         self.state.lock().expect("no holder of this lock panics")
     }
 
-    /// Begins as many batches as there may be.
+    /// Begins to send an append on the task of its caller, if nobody else is there; gives it back otherwise.
+    fn straight(shared: &Arc<Self>, append: Append) -> Result<std::result::Result<Straight, Append>> {
+        let touches = {
+            let mut state = shared.state();
+            if state.closed {
+                return Err(closed());
+            }
+            if state.crowded || state.gathering || state.in_flight > 0 || !state.queue.is_empty() {
+                return Ok(Err(append));
+            }
+            let touches = touches(&append);
+            state.busy.extend(touches.iter().cloned());
+            state.in_flight = 1;
+            shared.publish(&state);
+            touches
+        };
+        let underway = Underway { shared: shared.clone(), touches };
+        Ok(Ok(Straight(Some(Box::pin(underway.run_one(append))))))
+    }
+
+    /// Begins a batch, if one may begin; and then the next.
     fn begin(shared: &Arc<Self>) {
-        while let Some(batch) = shared.next_batch() {
-            let underway = Underway { shared: shared.clone(), touches: batch.iter().flat_map(|waiting| waiting.touches.clone()).collect() };
-            tokio::spawn(underway.run(batch));
+        {
+            let mut state = shared.state();
+            if state.gathering || state.queue.is_empty() || state.in_flight >= shared.limits.in_flight_max {
+                return;
+            }
+            state.gathering = true;
+            shared.publish(&state);
         }
+        let gathering = Gathering { shared: shared.clone() };
+        tokio::spawn(async move {
+            // Those who are ready come first.
+            tokio::task::yield_now().await;
+            let shared = gathering.shared.clone();
+            let batch = shared.next_batch();
+            drop(gathering);
+            if let Some(batch) = batch {
+                let touches = batch.iter().flat_map(|waiting| waiting.touches.clone()).collect();
+                let underway = Underway { shared: shared.clone(), touches };
+                Self::begin(&shared);
+                underway.run(batch).await;
+            }
+        });
     }
 
     /// Takes the next batch out of the queue, if one may begin.
@@ -162,9 +214,15 @@ impl<S: SendBatch> Shared<S> {
             return None;
         }
         state.busy.extend(batch.iter().flat_map(|waiting| waiting.touches.iter().cloned()));
+        state.crowded = batch.len() > 1 || !state.queue.is_empty();
         state.in_flight += 1;
-        self.in_flight.send_replace(state.in_flight);
+        self.publish(&state);
         Some(batch)
+    }
+
+    /// Says how many batches are under way; one that is about to be gathered counts.
+    fn publish(&self, state: &State) {
+        self.in_flight.send_replace(state.in_flight + usize::from(state.gathering));
     }
 }
 
@@ -208,6 +266,12 @@ struct Underway<S: SendBatch> {
 }
 
 impl<S: SendBatch> Underway<S> {
+    async fn run_one(self, append: Append) -> Result<Receipt> {
+        let sent = AssertUnwindSafe(self.shared.sender.send_batch(vec![append])).catch_unwind().await;
+        let outcome = sent.ok().and_then(|mut outcomes| outcomes.pop());
+        outcome.unwrap_or_else(|| Err(stopped()))
+    }
+
     async fn run(self, batch: Vec<Waiting>) {
         let (appends, answers): (Vec<_>, Vec<_>) = batch.into_iter().map(|waiting| (waiting.append, waiting.answer)).unzip();
         let outcomes = self.shared.sender.send_batch(appends).await;
@@ -234,15 +298,48 @@ impl<S: SendBatch> Drop for Underway<S> {
         if tokio::runtime::Handle::try_current().is_ok() {
             Shared::begin(&self.shared);
         }
-        let in_flight = self.shared.state().in_flight;
-        self.shared.in_flight.send_replace(in_flight);
+        self.shared.publish(&self.shared.state());
+    }
+}
+
+/// An append that is sent on the task of its caller. If the caller goes away it is sent to its end all the same, by a task.
+struct Straight(Option<Pin<Box<dyn Future<Output = Result<Receipt>> + Send>>>);
+
+impl Future for Straight {
+    type Output = Result<Receipt>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut std::task::Context<'_>) -> std::task::Poll<Self::Output> {
+        let future = self.0.as_mut().expect("it is not asked again after it has answered");
+        let outcome = std::task::ready!(future.as_mut().poll(context));
+        self.0 = None;
+        std::task::Poll::Ready(outcome)
+    }
+}
+
+impl Drop for Straight {
+    fn drop(&mut self) {
+        if let (Some(future), Ok(runtime)) = (self.0.take(), tokio::runtime::Handle::try_current()) {
+            runtime.spawn(future);
+        }
+    }
+}
+
+/// A batch that is about to be gathered. Dropping it, whatever the reason, lets another be.
+struct Gathering<S: SendBatch> {
+    shared: Arc<Shared<S>>,
+}
+
+impl<S: SendBatch> Drop for Gathering<S> {
+    fn drop(&mut self) {
+        let mut state = self.shared.state();
+        state.gathering = false;
+        self.shared.publish(&state);
     }
 }
 
 impl Waiting {
     fn new<S: SendBatch>(append: Append, shared: &Shared<S>, answer: oneshot::Sender<Result<Receipt>>) -> Self {
-        let streams = append.streams.iter().map(|part| Touched::Stream(part.stream.clone()));
-        let touches = streams.chain(append.records.iter().map(|write| Touched::Record(write.name.clone()))).collect();
+        let touches = touches(&append);
         let size = Size::of(&append);
         let alone = shared.sender.goes_alone(&append);
         Self { append, touches, size, alone, answer }
@@ -269,6 +366,15 @@ impl<S> std::fmt::Debug for Batcher<S> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Batcher").field("limits", &self.shared.limits).finish_non_exhaustive()
     }
+}
+
+fn touches(append: &Append) -> Vec<Touched> {
+    let streams = append.streams.iter().map(|part| Touched::Stream(part.stream.clone()));
+    streams.chain(append.records.iter().map(|write| Touched::Record(write.name.clone()))).collect()
+}
+
+fn stopped() -> Error {
+    Error::OutcomeUnknown { reason: "sending was stopped".to_owned(), source: None }
 }
 
 fn closed() -> Error {

@@ -75,6 +75,7 @@ pub(crate) async fn killed_connections_are_made_again() -> Verdict {
     let mut subscription = follow(&store, Duration::from_secs(1));
     let kill = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'factum'";
     for number in 0..10 {
+        log(&*store).await?;
         assert_ne!(server.sql("postgres", kill)?.trim(), "0", "there were connections");
         // A read on a connection that is gone is read again on another.
         assert_eq!(log(&*store).await?.len(), number);

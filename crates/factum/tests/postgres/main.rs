@@ -63,6 +63,7 @@ fn main() {
             a_database_without_a_store_says_what_to_do,
             several_can_make_the_same_store_at_once,
             a_store_of_a_later_version_is_refused,
+            an_older_store_is_brought_up_to_date,
             an_ordinary_user_can_make_a_store,
             a_schema_can_be_given,
             stores_and_tables_of_yours_live_side_by_side,

@@ -71,7 +71,11 @@ pub(crate) async fn an_append_waits_for_who_looks_at_a_condition() -> Verdict {
     let (server, store) = alone().await?;
     let (store, other) = (Arc::new(store), Arc::new(Postgres::connect(&server.url()).await?));
     let over_two = append("Order-2", 1).and_to(stream("Order-3"), ExpectedVersion::Any, [event(2)]);
-    for late in [append("Order-2", 1), over_two] {
+    // The third goes behind an event that is there, by a statement of its own whose plan has been made long before.
+    for round in 0..8 {
+        other.append(append("Order-4", round)).await?;
+    }
+    for late in [append("Order-2", 1), over_two, append("Order-4", "late")] {
         let (work, mut stalled) = stalling();
         let condition = Condition { none_of: Query::all(), after: store.head().await? };
         let asking = tokio::spawn({

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use factum::backend::Postgres;
 use factum::{
-    Append, Condition, Error, EventStore, EventStoreExt, ExpectedVersion, GlobalPosition, NewEvent, Query, ReadStream, StreamVersion, Tag,
+    Append, Condition, Error, EventStore, EventStoreExt, ExpectedVersion, GlobalPosition, NewEvent, Query, ReadStream, RecordName,
+    RecordWrite, StreamVersion, Tag,
 };
 use futures::TryStreamExt;
 use futures::future::join_all;
@@ -127,13 +128,15 @@ pub(crate) async fn a_deadlock_with_somebody_else_is_tried_again() -> Verdict {
     let (server, store) = alone().await?;
     let both = || Append::to(stream("a"), [event(1)]).and_to(stream("b"), ExpectedVersion::Any, [event(2)]);
     store.append(both()).await?;
+    // An append that writes a record locks its streams.
+    let note = || RecordWrite::set(RecordName::new("note").expect("valid"), "1");
     let lock = "SELECT 1 FROM factum.streams WHERE name = $1 FOR UPDATE";
     let mut other = PgConnection::connect(&server.url()).await?;
     // So that the other one is not ended first.
     sqlx::query("SET deadlock_timeout = '1min'").execute(&mut other).await?;
     let mut transaction = other.begin().await?;
     sqlx::query(lock).bind("b").execute(&mut *transaction).await?;
-    let appends = join_all([store.append(both()), store.append(append("c", 3))]);
+    let appends = join_all([store.append(both().and_record(note())), store.append(append("c", 3))]);
     let theirs = async {
         // The append holds a, and waits for b.
         while server.sql("postgres", "SELECT count(*) FROM pg_locks WHERE NOT granted")?.trim() == "0" {

@@ -5,7 +5,7 @@ use factum::{EventStore, EventStoreExt};
 use factum_servers::PostgresServer;
 use futures::future::join_all;
 
-use crate::{Verdict, append, fresh_url, log, says, shared_sql, stream};
+use crate::{Verdict, append, fresh_url, log, says, shared_sql, stream, texts};
 
 /// The name of the schema in a URL of [`fresh_url`].
 fn schema_of(url: &str) -> &str {
@@ -93,5 +93,35 @@ pub(crate) async fn another_encoding_is_refused() -> Verdict {
     shared_sql("CREATE DATABASE latin ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0")?;
     let refused = Postgres::connect(&url.replace("/postgres?", "/latin?")).await.err().ok_or("it was made")?;
     says(refused, &["LATIN1", "UTF8"]);
+    Ok(())
+}
+
+/// A store as an earlier Factum left it: brought up to date by `factum init`, and then it goes on where it was.
+pub(crate) async fn an_older_store_is_brought_up_to_date() -> Verdict {
+    const OLDER: [&str; 4] = [
+        include_str!("../../src/backend/postgres/migrations/1_tables.sql"),
+        include_str!("../../src/backend/postgres/migrations/2_append.sql"),
+        include_str!("../../src/backend/postgres/migrations/3_records.sql"),
+        include_str!("../../src/backend/postgres/migrations/4_append_one.sql"),
+    ];
+    let server = PostgresServer::start()?;
+    let made = OLDER.concat().replace("{s}", "factum");
+    let noted = "CREATE TABLE factum.migrations (version int PRIMARY KEY, made_at timestamptz NOT NULL DEFAULT now());
+                 INSERT INTO factum.migrations SELECT generate_series(1, 4)";
+    let one = "SELECT factum.append_one('Order-1', 'Order', -2, ARRAY[gen_random_uuid()], ARRAY['Noted'], ARRAY['old'::bytea],
+                                        ARRAY[NULL::bytea], ARRAY[NULL::bigint], ARRAY[NULL::smallint]);";
+    server.sql("postgres", &format!("CREATE SCHEMA factum; {made}; {noted}; {one}{one}{one}"))?;
+    server.sql(
+        "postgres",
+        "UPDATE factum.events SET id = NULL, data = NULL WHERE version = 1; UPDATE factum.streams SET first_version = 2",
+    )?;
+    let url = format!("postgres://postgres@127.0.0.1:{}/postgres", server.port());
+    let refused = Postgres::connect(&url).await.err().ok_or("it was opened")?;
+    says(refused, &["version 4, older", "`factum init`"]);
+    let store = Postgres::connect(&format!("{url}?create=true")).await?;
+    let order = stream("Order-1");
+    assert_eq!(store.stream(&order).await?.map(|info| (info.version.get(), info.first_version.get())), Some((3, 2)));
+    store.append(append("Order-1", "new").expecting(factum::ExpectedVersion::exact(3))).await?;
+    assert_eq!(texts(&log(&store).await?), ["old", "old", "new"]);
     Ok(())
 }

@@ -17,6 +17,8 @@ use crate::error::{Error, Result};
 
 /// How long a connection is waited for.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+/// So many batches are under way at the same time, each on a connection of its own.
+pub(super) const WRITERS_MAX: u32 = 2;
 /// How long reads are tried again while the server restarts.
 const READ_PATIENCE: Duration = Duration::from_secs(15);
 /// A connection that was idle for so long is asked whether it still lives.
@@ -25,8 +27,9 @@ const IDLE_TRUSTED: Duration = Duration::from_secs(1);
 /// An open store's way to its server.
 #[derive(Debug)]
 pub(super) struct Database {
-    pub(super) pool: PgPool,
     pub(super) kept: Kept,
+    /// For batches alone.
+    pub(super) writers: Kept,
     pub(super) names: Arc<Names>,
     pub(super) following: Following,
     pub(super) limits: Limits,
@@ -38,11 +41,15 @@ pub(super) struct Database {
 #[derive(Debug)]
 pub(super) struct Names {
     schema: String,
+    /// What is asked most often, ready.
+    pub(super) append_one: Arc<str>,
 }
 
 impl Names {
     pub(super) fn new(schema: &str) -> Self {
-        Self { schema: schema.to_owned() }
+        let mut names = Self { schema: schema.to_owned(), append_one: "".into() };
+        names.append_one = names.sql(super::batch::APPEND_ONE).0.into();
+        names
     }
 
     pub(super) fn schema(&self) -> &str {
@@ -78,17 +85,25 @@ impl Database {
         let seen = schema::check_epoch(&mut first, &names).await.map_err(unavailable)?;
         // It may have gone in between; that does not matter.
         let _ = first.close().await;
-        let pool = pool(connect, options, &names);
-        Ok(Self { pool, kept: Kept::default(), names, following: Following::new(seen), limits: options.limits, durability })
+        let others = options.connections_max - WRITERS_MAX;
+        let kept = Kept::new(pool(connect.clone(), options, &names, Purpose::Anything, others));
+        let writers = Kept::new(pool(connect, options, &names, Purpose::Batches, WRITERS_MAX));
+        Ok(Self { kept, writers, names, following: Following::new(seen), limits: options.limits, durability })
     }
 
     pub(super) fn check_open(&self) -> Result<()> {
         if self.following.is_closed() { Err(closed()) } else { Ok(()) }
     }
 
+    /// A connection for a batch.
+    pub(super) async fn writer(&self) -> Result<PoolConnection<Postgres>> {
+        self.check_open()?;
+        self.writers.borrow().await.map_err(unavailable)
+    }
+
     pub(super) async fn acquire(&self) -> Result<PoolConnection<Postgres>> {
         self.check_open()?;
-        self.kept.borrow(&self.pool).await.map_err(unavailable)
+        self.kept.borrow().await.map_err(unavailable)
     }
 }
 
@@ -121,7 +136,7 @@ macro_rules! read {
         let mut patience = crate::backend::postgres::database::Patience::new();
         loop {
             $database.check_open()?;
-            let outcome = match $database.kept.borrow(&$database.pool).await {
+            let outcome = match $database.kept.borrow().await {
                 Ok(mut held) => {
                     let $connection = &mut *held;
                     let outcome = $step.await;
@@ -141,11 +156,32 @@ macro_rules! read {
 }
 pub(super) use read;
 
-fn pool(connect: PgConnectOptions, options: &PostgresOptions, names: &Arc<Names>) -> PgPool {
+/// What a connection is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Purpose {
+    Anything,
+    /// The few statements that append, whose plans are made once and never read a whole table: what the server's statistics say of
+    /// a table that has just begun to grow would choose plans that do.
+    Batches,
+}
+
+impl Purpose {
+    fn session(self) -> &'static str {
+        match self {
+            Self::Anything => "SET default_transaction_isolation = 'read committed'; SET jit = off",
+            Self::Batches => {
+                "SET default_transaction_isolation = 'read committed'; SET jit = off; SET plan_cache_mode = force_generic_plan;
+                 SET enable_seqscan = off; SET enable_bitmapscan = off"
+            }
+        }
+    }
+}
+
+fn pool(connect: PgConnectOptions, options: &PostgresOptions, names: &Arc<Names>, purpose: Purpose, connections_max: u32) -> PgPool {
     let (names, relaxed) = (names.clone(), options.durability == Durability::Relaxed);
     let always = options.durability == Durability::Always;
     PgPoolOptions::new()
-        .max_connections(options.connections_max)
+        .max_connections(connections_max)
         .acquire_timeout(ACQUIRE_TIMEOUT)
         .test_before_acquire(false)
         .before_acquire(|connection, metadata| {
@@ -155,8 +191,7 @@ fn pool(connect: PgConnectOptions, options: &PostgresOptions, names: &Arc<Names>
             let names = names.clone();
             Box::pin(async move {
                 // Another server may have taken the place of the one that was checked when the store was opened.
-                let session = "SET default_transaction_isolation = 'read committed'; SET jit = off";
-                connection.execute(session).await?;
+                connection.execute(purpose.session()).await?;
                 if relaxed {
                     connection.execute("SET synchronous_commit = off").await?;
                 } else if always {

@@ -36,8 +36,9 @@ pub(super) enum Attempt {
 pub(super) async fn attempt(connection: &mut PgConnection, names: &Names, append: &Append, gate: Gate) -> Result<Attempt, Trouble> {
     let mode = if gate == Gate::Alone { "EXCLUSIVE" } else { "ROW SHARE" };
     sqlx::query(names.sql(&format!("LOCK TABLE {{s}}.gate IN {mode} MODE"))).execute(&mut *connection).await?;
-    let mut seen = Seen { streams: lock_streams(connection, names, append).await?, ..Seen::default() };
-    seen.events = find_events(connection, names, append, &seen.streams).await?;
+    lock_streams(connection, names, append).await?;
+    let mut seen = Seen::default();
+    look(connection, names, append, &mut seen).await?;
     if let Some(condition) = &append.condition {
         seen.matched = selection::last_match(connection, names, &condition.none_of, condition.after).await?;
     }
@@ -61,21 +62,15 @@ pub(super) async fn attempt(connection: &mut PgConnection, names: &Names, append
 /// What the rules ask, read under locks.
 #[derive(Default)]
 struct Seen {
-    streams: HashMap<StreamId, Stream>,
+    versions: HashMap<StreamId, StreamVersion>,
     events: HashMap<(StreamId, Uuid), RecordedEvent>,
     matched: Option<GlobalPosition>,
     records: HashMap<RecordName, (u64, bool)>,
 }
 
-#[derive(Clone, Copy)]
-struct Stream {
-    id: i64,
-    version: StreamVersion,
-}
-
 impl Ledger for Seen {
     fn version(&self, stream: &StreamId, _part: usize) -> Result<StreamVersion> {
-        Ok(self.streams.get(stream).map(|stream| stream.version).unwrap_or_default())
+        Ok(self.versions.get(stream).copied().unwrap_or_default())
     }
 
     fn find(&self, stream: &StreamId, id: Uuid, _place: Place) -> Result<Option<RecordedEvent>> {
@@ -91,41 +86,37 @@ impl Ledger for Seen {
     }
 }
 
-/// Locks the streams that there are, in the order of their names, as the server's function does.
-async fn lock_streams(connection: &mut PgConnection, names: &Names, append: &Append) -> sqlx::Result<HashMap<StreamId, Stream>> {
+/// Locks the streams that there are, in the order of their names: those who decide queue for a stream instead of colliding at its end.
+async fn lock_streams(connection: &mut PgConnection, names: &Names, append: &Append) -> sqlx::Result<()> {
     let wanted: Vec<&str> = append.streams.iter().map(|part| part.stream.as_str()).collect();
-    let lock = "SELECT s.name, s.id, s.version FROM {s}.streams s WHERE s.name = ANY ($1) ORDER BY s.name FOR UPDATE";
-    let rows = sqlx::query(names.sql(lock)).bind(wanted).fetch_all(connection).await?;
-    let stream =
-        |row: &sqlx::postgres::PgRow| Ok((row::stream(row, 0)?, Stream { id: row.try_get(1)?, version: row::version(row.try_get(2)?) }));
-    rows.iter().map(stream).collect()
+    let lock = "SELECT FROM {s}.streams s WHERE s.name = ANY ($1) ORDER BY s.name FOR UPDATE";
+    sqlx::query(names.sql(lock)).bind(wanted).execute(connection).await.map(drop)
 }
 
-/// The events that have one of the append's ids in the stream that it is meant for.
-async fn find_events(
-    connection: &mut PgConnection,
-    names: &Names,
-    append: &Append,
-    streams: &HashMap<StreamId, Stream>,
-) -> sqlx::Result<HashMap<(StreamId, Uuid), RecordedEvent>> {
-    let proposed = append.streams.iter().filter_map(|part| Some((streams.get(&part.stream)?.id, part)));
-    let (ids, events): (Vec<i64>, Vec<Uuid>) = proposed.flat_map(|(id, part)| part.events.iter().map(move |event| (id, event.id))).unzip();
-    if ids.is_empty() {
-        return Ok(HashMap::new());
-    }
-    let by_id: HashMap<i64, &StreamId> = streams.iter().map(|(name, stream)| (stream.id, name)).collect();
-    let find = format!(
-        "SELECT {}, e.stream FROM unnest($1::bigint[], $2::uuid[]) AS u (stream, id),
-         LATERAL (SELECT * FROM {{s}}.events e WHERE e.stream = u.stream AND e.id = u.id OFFSET 0) e",
-        row::COLUMNS
+/// The versions of the streams that there are, and the events in them that have one of the append's ids: all of one moment, because
+/// appends that are decided on the server come and go meanwhile.
+async fn look(connection: &mut PgConnection, names: &Names, append: &Append, seen: &mut Seen) -> sqlx::Result<()> {
+    let proposed = || append.streams.iter().flat_map(|part| part.events.iter().map(move |event| (&part.stream, event.id)));
+    let (streams, ids): (Vec<&str>, Vec<Uuid>) = proposed().map(|(stream, id)| (stream.as_str(), id)).unzip();
+    let look = format!(
+        "SELECT {}, u.number, {} FROM unnest($1::text[], $2::uuid[]) WITH ORDINALITY AS u (stream, id, number)
+         JOIN {{s}}.streams s ON s.name = u.stream
+         LEFT JOIN LATERAL (SELECT * FROM {{s}}.events e WHERE e.stream = s.id AND e.id = u.id OFFSET 0) e ON true",
+        row::COLUMNS,
+        row::STREAM_VERSION,
     );
-    let rows = sqlx::query(names.sql(&find)).bind(ids).bind(events).fetch_all(connection).await?;
-    let found = rows.iter().map(|row| {
-        let stream = by_id[&row.try_get(row::COLUMNS_COUNT)?];
-        let event = row::event(row, stream.clone())?;
-        Ok(((stream.clone(), event.id), event))
-    });
-    found.collect()
+    let rows = sqlx::query(names.sql(&look)).bind(streams).bind(ids).fetch_all(connection).await?;
+    let proposed: Vec<_> = proposed().collect();
+    for row in rows {
+        let number: i64 = row.try_get(row::COLUMNS_COUNT)?;
+        let place = usize::try_from(number - 1).ok().and_then(|place| proposed.get(place));
+        let &(stream, id) = place.ok_or_else(|| sqlx::Error::ColumnNotFound("number".to_owned()))?;
+        seen.versions.insert(stream.clone(), row::version(row.try_get(row::COLUMNS_COUNT + 1)?));
+        if row.try_get::<Option<i64>, _>(0)?.is_some() {
+            seen.events.insert((stream.clone(), id), row::event(&row, stream.clone())?);
+        }
+    }
+    Ok(())
 }
 
 /// Locks the append's records, in the order of their names; one that was never written gets an empty row to hold on to.

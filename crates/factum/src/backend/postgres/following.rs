@@ -5,7 +5,7 @@
 //! never too high for them, and that is the one rule here.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use sqlx::Row;
@@ -44,8 +44,10 @@ pub(super) struct Following {
     waiting: AtomicUsize,
     /// Somebody waits, or there may be something new.
     look: Arc<Notify>,
-    /// Something was recorded here that others should hear of.
+    /// Something was recorded here that others should hear of,
     recorded: Arc<Notify>,
+    /// and that was said already.
+    to_tell: AtomicBool,
     tasks: std::sync::Mutex<Vec<AbortHandle>>,
 }
 
@@ -68,6 +70,7 @@ impl Following {
             waiting: AtomicUsize::new(0),
             look: Arc::default(),
             recorded: Arc::default(),
+            to_tell: AtomicBool::new(false),
             tasks: std::sync::Mutex::default(),
         }
     }
@@ -91,8 +94,14 @@ impl Following {
     /// A caller is about to be told that this position is recorded.
     pub(super) fn promise(&self, position: GlobalPosition) {
         self.promised.fetch_max(row::number(position.number()), Ordering::SeqCst);
-        self.look.notify_one();
-        self.recorded.notify_one();
+        // Who begins to wait after this looks by itself.
+        if self.waiting.load(Ordering::SeqCst) > 0 {
+            self.look.notify_one();
+        }
+        // Waking a task takes as long as a fourth of an append.
+        if !self.to_tell.swap(true, Ordering::SeqCst) {
+            self.recorded.notify_one();
+        }
     }
 
     fn saw(&self, end: &End) {
@@ -225,7 +234,7 @@ async fn watch_end(database: std::sync::Weak<Database>) {
 async fn listen(database: std::sync::Weak<Database>) {
     loop {
         let Some(open) = database.upgrade() else { return };
-        let (pool, channel, look) = (open.pool.clone(), open.names.channel(), open.following.look.clone());
+        let (pool, channel, look) = (open.kept.pool.clone(), open.names.channel(), open.following.look.clone());
         drop(open);
         if let Ok(mut listener) = PgListener::connect_with(&pool).await
             && listener.listen(&channel).await.is_ok()
@@ -246,8 +255,9 @@ async fn notify(database: std::sync::Weak<Database>) {
         // The store is not held while this waits, so that one that is dropped ends.
         recorded.notified().await;
         let Some(open) = database.upgrade() else { return };
+        open.following.to_tell.store(false, Ordering::SeqCst);
         let tell = "SELECT set_config('synchronous_commit', 'off', true), pg_notify($1, '')";
-        if let Ok(mut connection) = open.pool.acquire().await {
+        if let Ok(mut connection) = open.kept.pool.acquire().await {
             // A hint that is lost costs a moment; the store that listens looks by itself.
             let _ = sqlx::query(tell).bind(open.names.channel()).execute(&mut *connection).await;
         }

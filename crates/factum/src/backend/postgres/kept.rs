@@ -13,9 +13,10 @@ const KEPT_MAX: usize = 4;
 /// A connection that was idle for so long is asked whether it still lives.
 const IDLE_TRUSTED: Duration = Duration::from_secs(1);
 
-/// The connections at hand.
-#[derive(Debug, Default)]
+/// A pool, and the connections of it that are at hand.
+#[derive(Debug)]
 pub(super) struct Kept {
+    pub(super) pool: PgPool,
     state: Mutex<State>,
 }
 
@@ -26,14 +27,18 @@ struct State {
 }
 
 impl Kept {
+    pub(super) fn new(pool: PgPool) -> Self {
+        Self { pool, state: Mutex::default() }
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("no holder of this lock panics")
     }
 
     /// A connection at hand, or one of the pool.
-    pub(super) async fn borrow(&self, pool: &PgPool) -> sqlx::Result<PoolConnection<Postgres>> {
+    pub(super) async fn borrow(&self) -> sqlx::Result<PoolConnection<Postgres>> {
         loop {
-            let Some((mut connection, since)) = self.take() else { return pool.acquire().await };
+            let Some((mut connection, since)) = self.take() else { return self.pool.acquire().await };
             if since.elapsed() < IDLE_TRUSTED || connection.ping().await.is_ok() {
                 return Ok(connection);
             }
@@ -52,14 +57,15 @@ impl Kept {
         }
     }
 
-    /// Gives all of them to the pool, and keeps none from now on.
-    pub(super) fn close(&self) {
+    /// Closes all of them, and keeps none from now on.
+    pub(super) async fn close(&self) {
         let idle = {
             let mut state = self.state();
             state.closed = true;
             std::mem::take(&mut state.idle)
         };
         drop(idle);
+        self.pool.close().await;
     }
 }
 

@@ -32,8 +32,8 @@ use crate::{
     Append, Capabilities, EventStore, EventStream, GlobalPosition, Idempotency, InfoStream, Limits, ListStreams, ReadLog, ReadStream,
     Receipt, Record, RecordName, RecordVersion, RecordWrite, Stats, StreamId, StreamInfo, StreamVersion, Support,
 };
-use batch::Status;
-use database::{Database, read};
+use batch::{Ids, Status};
+use database::{Database, WRITERS_MAX, read};
 use deciding::{Attempt, Gate};
 use error::{Trouble, is_collision, uncommitted, uncommitted_again};
 
@@ -109,7 +109,7 @@ impl Postgres {
         url::schema(&options.schema)?;
         let database = Arc::new(Database::open(connect, &options).await?);
         following::start(&database);
-        let limits = BatchLimits { in_flight_max: 2, ..BatchLimits::default() };
+        let limits = BatchLimits { in_flight_max: WRITERS_MAX as usize, ..BatchLimits::default() };
         let batcher = Batcher::new(Sender { database: database.clone() }, limits);
         Ok(Self { database, batcher })
     }
@@ -199,34 +199,62 @@ impl SendBatch for Sender {
     }
 }
 
+/// Why a whole batch failed.
+enum Unrecorded {
+    Unsent(crate::Error),
+    Sent(sqlx::Error),
+}
+
+impl Unrecorded {
+    /// The same for each append.
+    fn error(&self) -> crate::Error {
+        match self {
+            Self::Unsent(error) => crate::Error::Unavailable { reason: error.to_string(), source: None },
+            Self::Sent(error) => uncommitted_again(error),
+        }
+    }
+}
+
 impl Database {
     /// Records a batch in one call. What that leaves over is decided one by one.
     async fn record_batch(&self, batch: &[Append]) -> Vec<Result<Receipt>> {
-        let mut connection = match self.acquire().await {
-            Ok(connection) => connection,
-            Err(error) => {
-                let reason = error.to_string();
-                let again = || crate::Error::Unavailable { reason: reason.clone(), source: None };
-                return batch.iter().map(|_| Err(again())).collect();
-            }
+        let statuses = match self.record_plain(batch).await {
+            Ok(statuses) => statuses,
+            Err(unrecorded) => return batch.iter().map(|_| Err(unrecorded.error())).collect(),
         };
-        let statuses = match batch::record(&mut connection, &self.names, batch).await {
-            Ok(statuses) => {
-                self.kept.give_back(connection);
-                statuses
-            }
-            // One of them may be at fault, or another transaction; by themselves they don't touch each other.
-            Err(error) if is_collision(&error) => batch.iter().map(|_| Status::Again).collect(),
-            Err(error) => return batch.iter().map(|_| Err(uncommitted_again(&error))).collect(),
+        if let Some(last) = statuses.iter().filter_map(Status::receipt).map(Receipt::last_position).max() {
+            self.following.promise(last);
+        }
+        let left_over: Vec<&Append> =
+            batch.iter().zip(&statuses).filter(|(_, status)| status.receipt().is_none()).map(|(append, _)| append).collect();
+        let decided = left_over.into_iter().map(|append| self.record_alone(append, None::<NoWork>).boxed());
+        let mut decided = stream::iter(decided.collect::<Vec<_>>()).buffered(LEFT_OVER_AT_ONCE).collect::<Vec<_>>().await.into_iter();
+        let outcome = |status| match status {
+            Status::Recorded(receipt) => Ok(receipt),
+            Status::LookClosely => decided.next().expect("each that was left over was decided"),
         };
-        let outcomes = batch.iter().zip(statuses).map(|(append, status)| match status {
-            Status::Recorded(receipt) => {
-                self.following.promise(receipt.last_position());
-                futures::future::ready(Ok(receipt)).boxed()
+        statuses.into_iter().map(outcome).collect()
+    }
+
+    /// Records what is plain of a batch.
+    async fn record_plain(&self, batch: &[Append]) -> Result<Vec<Status>, Unrecorded> {
+        for ids in [Ids::Unseen, Ids::Sought] {
+            let mut connection = self.writer().await.map_err(Unrecorded::Unsent)?;
+            match batch::record(&mut connection, &self.names, batch, ids).await {
+                Ok(statuses) => {
+                    self.writers.give_back(connection);
+                    return Ok(statuses);
+                }
+                // One of them may be at fault, or another transaction; nothing is recorded.
+                Err(error) if is_collision(&error) => self.writers.give_back(connection),
+                Err(error) => return Err(Unrecorded::Sent(error)),
             }
-            Status::LookClosely | Status::Again => self.record_alone(append, None::<NoWork>).boxed(),
-        });
-        stream::iter(outcomes.collect::<Vec<_>>()).buffered(LEFT_OVER_AT_ONCE).collect().await
+            if batch.len() == 1 {
+                break;
+            }
+        }
+        // By themselves they don't touch each other.
+        Ok(batch.iter().map(|_| Status::LookClosely).collect())
     }
 
     /// Records an append in a transaction of its own, and does the work there.
@@ -359,8 +387,8 @@ impl EventStore for Postgres {
         self.database.check_open()?;
         self.batcher.close().await;
         self.database.following.close();
-        self.database.kept.close();
-        self.database.pool.close().await;
+        self.database.writers.close().await;
+        self.database.kept.close().await;
         Ok(())
     }
 }

@@ -64,8 +64,8 @@ pub(super) fn streams(database: Arc<Database>, options: ListStreams) -> InfoStre
 
 /// What is known of a stream.
 pub(super) async fn info(connection: &mut PgConnection, database: &Database, id: &StreamId) -> sqlx::Result<Option<StreamInfo>> {
-    let look = "SELECT s.version, s.first_version FROM {s}.streams s WHERE s.name = $1";
-    let row = sqlx::query(database.names.sql(look)).bind(id.as_str()).fetch_optional(connection).await?;
+    let look = format!("SELECT {}, s.first_version FROM {{s}}.streams s WHERE s.name = $1", row::STREAM_VERSION);
+    let row = sqlx::query(database.names.sql(&look)).bind(id.as_str()).fetch_optional(connection).await?;
     row.map(|row| info_of(&row, id.clone())).transpose()
 }
 
@@ -227,7 +227,7 @@ impl Pager for InfoPager {
     type Item = Listed;
 
     fn statement(&self, database: &Database, items: i64) -> Statement<'static, Postgres, PgArguments> {
-        let look = "SELECT s.version, s.first_version, s.id, s.name FROM {s}.streams s";
+        let look = format!("SELECT {}, s.first_version, s.id, s.name FROM {{s}}.streams s", row::STREAM_VERSION);
         match &self.category {
             None => {
                 let text = format!("{look} WHERE s.id > $1 ORDER BY s.id LIMIT $2");

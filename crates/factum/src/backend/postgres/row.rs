@@ -22,6 +22,9 @@ pub(super) const COLUMNS_COUNT: usize = 10;
 /// The name of the stream of an event `e`. A subquery rather than a join, so that no plan reads all streams for a page of events.
 pub(super) const STREAM_NAME: &str = "(SELECT s.name FROM {s}.streams s WHERE s.id = e.stream)";
 
+/// The version of a stream `s`: that of its last event.
+pub(super) const STREAM_VERSION: &str = "(SELECT x.version FROM {s}.events x WHERE x.stream = s.id ORDER BY x.version DESC LIMIT 1)";
+
 /// The event in a row whose first columns are [`COLUMNS`].
 pub(super) fn event(row: &PgRow, stream: StreamId) -> sqlx::Result<RecordedEvent> {
     let tags: Option<Vec<String>> = row.try_get(9)?;

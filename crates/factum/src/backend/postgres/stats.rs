@@ -13,10 +13,10 @@ use crate::Stats;
 const LONG_SECONDS: f64 = 1.0;
 
 const TOTALS: &str = "
-    SELECT coalesce(sum(version), 0)::bigint, count(*), max(recorded_at),
-           (SELECT recorded_at FROM {s}.events ORDER BY position LIMIT 1)
-    FROM {s}.streams";
-const CATEGORIES: &str = "SELECT category, sum(version)::bigint FROM {s}.streams GROUP BY category ORDER BY category LIMIT $1";
+    SELECT (SELECT count(*) FROM {s}.events), (SELECT count(*) FROM {s}.streams),
+           (SELECT recorded_at FROM {s}.events ORDER BY position DESC LIMIT 1),
+           (SELECT recorded_at FROM {s}.events ORDER BY position LIMIT 1)";
+const CATEGORIES: &str = "SELECT category, count(*) FROM {s}.events GROUP BY category ORDER BY category LIMIT $1";
 const TYPES: &str = "SELECT type, count(*) FROM {s}.events GROUP BY type ORDER BY type LIMIT $1";
 const SIZES: &str = "
     SELECT CASE WHEN c.relname IN ('events', 'tags') THEN c.relname::text ELSE 'streams_and_records' END,

@@ -16,8 +16,8 @@ pub(super) async fn truncate<'c>(
     before: StreamVersion,
 ) -> Result<(sqlx::Transaction<'c, sqlx::Postgres>, StreamInfo), Trouble> {
     let mut transaction = connection.begin().await?;
-    let lock = "SELECT s.version, s.first_version, s.id FROM {s}.streams s WHERE s.name = $1 FOR UPDATE";
-    let found = sqlx::query(names.sql(lock)).bind(stream.as_str()).fetch_optional(&mut *transaction).await?;
+    let lock = format!("SELECT {}, s.first_version, s.id FROM {{s}}.streams s WHERE s.name = $1 FOR UPDATE", row::STREAM_VERSION);
+    let found = sqlx::query(names.sql(&lock)).bind(stream.as_str()).fetch_optional(&mut *transaction).await?;
     let (version, held, id): (i64, i64, i64) = match found {
         Some(row) => (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?),
         None => (0, 0, 0),

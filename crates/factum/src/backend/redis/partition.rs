@@ -1,7 +1,7 @@
 //! One partition: a log and its streams in the keys of one hash tag. A store on one server is usually one of these.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use futures::StreamExt;
@@ -21,7 +21,7 @@ use super::servers::Servers;
 use super::url::RedisOptions;
 use crate::backend::partitioned;
 use crate::error::{Error, Result};
-use crate::store::{BatchLimits, Batcher, SendBatch, check_record, check_shape};
+use crate::store::{BatchLimits, Batcher, check_record, check_shape};
 use crate::{
     Append, Capabilities, EventStore, EventStream, GlobalPosition, InfoStream, ListStreams, ReadLog, ReadStream, Receipt, Record,
     RecordName, RecordVersion, RecordWrite, Stats, StreamId, StreamInfo, StreamVersion,
@@ -38,9 +38,6 @@ pub(super) struct Partition {
     place: Place,
     capabilities: Capabilities,
     appends: Batcher<Arc<Appender>>,
-    appender: Arc<Appender>,
-    /// How many callers wait for an append.
-    appending: AtomicUsize,
     writing: Arc<Link>,
     reading: Link,
     confirms: bool,
@@ -74,9 +71,7 @@ impl Partition {
             height: Arc::clone(height),
         });
         Self {
-            appends: Batcher::new(Arc::clone(&appender), BATCHES),
-            appender,
-            appending: AtomicUsize::new(0),
+            appends: Batcher::new(appender, BATCHES),
             writing,
             confirms,
             reading: Link::new(Arc::clone(servers), keys.log(), None),
@@ -166,33 +161,8 @@ impl Partition {
         }
     }
 
-    /// Hands an append to the batcher. Who is alone goes straight to the server, which saves two changes of tasks.
-    async fn append(&self, append: Append) -> Result<Receipt> {
-        let _counted = Counted::new(&self.appending);
-        if self.appending.load(Ordering::Acquire) > 1 {
-            return self.appends.append(append).await;
-        }
-        self.appender.send_batch(vec![append]).await.pop().expect("each append has an answer")
-    }
-
     fn reached(&self, position: GlobalPosition) {
         self.height.fetch_max(self.place.height(position), Ordering::AcqRel);
-    }
-}
-
-/// One of those that are counted, as long as it is held.
-struct Counted<'a>(&'a AtomicUsize);
-
-impl<'a> Counted<'a> {
-    fn new(count: &'a AtomicUsize) -> Self {
-        count.fetch_add(1, Ordering::AcqRel);
-        Self(count)
-    }
-}
-
-impl Drop for Counted<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -221,7 +191,7 @@ impl EventStore for PartitionStore {
     async fn append(&self, append: Append) -> Result<Receipt> {
         check_shape(&append, &self.0.capabilities.limits)?;
         self.0.check_open()?;
-        let receipt = self.0.append(append).await?;
+        let receipt = self.0.appends.append(append).await?;
         self.0.listener.heard_of(receipt.last_position());
         Ok(receipt)
     }

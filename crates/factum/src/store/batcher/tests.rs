@@ -53,6 +53,14 @@ impl Stage {
         task
     }
 
+    /// Hands several on by tasks that are ready at the same time.
+    fn all_at_once(&self, streams: &[&str]) {
+        for stream in streams {
+            let (batcher, append) = (self.batcher.clone(), append(stream));
+            tokio::spawn(async move { batcher.append(append).await });
+        }
+    }
+
     /// The names of the streams of the next batch, and how to answer it.
     async fn next(&mut self) -> (Vec<String>, impl FnOnce() + use<>) {
         let (batch, answer) = self.sent.recv().await.expect("the batcher lives");
@@ -96,16 +104,32 @@ async fn what_arrives_while_a_batch_is_under_way_makes_the_next_one() {
 
 #[tokio::test]
 async fn as_many_batches_are_under_way_as_asked() {
-    let mut stage = Stage::set(BatchLimits { in_flight_max: 2, ..BatchLimits::default() });
-    for stream in ["a", "b", "c", "d"] {
-        stage.hand_on(append(stream)).await;
-    }
-    assert_eq!(stage.next().await.0, ["a"]);
+    let mut stage = Stage::set(BatchLimits { in_flight_max: 2, events_max: 2, ..BatchLimits::default() });
+    stage.hand_on(append("a")).await;
+    let (first, _held) = stage.next().await;
+    assert_eq!(first, ["a"]);
+    stage.all_at_once(&["b", "c", "d"]);
     let (second, answer) = stage.next().await;
-    assert_eq!(second, ["b"]);
+    assert_eq!(second.len(), 2);
+    tokio::task::yield_now().await;
     assert!(stage.nothing_sent());
     answer();
-    assert_eq!(stage.next().await.0, ["c", "d"]);
+    assert_eq!(stage.next().await.0, ["d"]);
+}
+
+/// The first who was answered used to go alone while all others waited for it, so that every other batch was one of one.
+#[tokio::test]
+async fn a_batch_waits_for_those_who_are_ready() {
+    let mut stage = Stage::one_by_one();
+    stage.hand_on(append("a")).await;
+    stage.all_at_once(&["b", "c"]);
+    stage.next().await.1();
+    let (crowd, answer) = stage.next().await;
+    assert_eq!(crowd, ["b", "c"]);
+    answer();
+    tokio::task::yield_now().await;
+    stage.all_at_once(&["d", "e", "f"]);
+    assert_eq!(stage.next().await.0, ["d", "e", "f"]);
 }
 
 #[tokio::test]
