@@ -16,6 +16,8 @@ use crate::{EventType, NewEvent, RecordedEvent, Tag};
 
 /// Writes typed events for a store, and reads them back in the shape of today.
 ///
+/// The version of the schema stands in the metadata as `schema_version`; version 1 is not written down.
+///
 /// ```
 /// # use factum::{connect, Codec, Event, EventStoreExt, ExpectedVersion, StreamId, Uuid};
 /// # use serde::{Deserialize, Serialize};

@@ -20,25 +20,30 @@ impl<D: Decider> Deciding<D> {
     ) -> Result<Option<Ground<D::State>>> {
         // The event that made the version is read again, as a witness: a stream that was restored from a backup may have another.
         let from = Some(ground.version.max(StreamVersion::FIRST));
-        let mut events = self.store.read_stream(stream, ReadStream { from, to, ..ReadStream::default() });
-        let mut seen = ground.version == StreamVersion::NONE;
-        while let Some(event) = events.try_next().await? {
-            if event.version == ground.version {
-                if ground.last_id.is_some_and(|id| id != event.id) {
+        loop {
+            let mut events = self.store.read_stream(stream, ReadStream { from, to, ..ReadStream::default() });
+            let mut seen = ground.version == StreamVersion::NONE;
+            while let Some(event) = events.try_next().await? {
+                if event.version == ground.version {
+                    if ground.last_id.is_some_and(|id| id != event.id) {
+                        return Ok(None);
+                    }
+                } else if event.version == ground.version.plus(1) {
+                    self.evolve(&mut ground, &event)?;
+                } else {
                     return Ok(None);
                 }
-            } else if event.version == ground.version.plus(1) {
-                self.evolve(&mut ground, &event)?;
-            } else {
+                seen = true;
+            }
+            if seen || self.is_past(stream, ground.version, to).await? {
+                ground.is_fresh = true;
+                return Ok(Some(ground));
+            }
+            // Nothing was read from a version on that the stream is not at. If what follows it came only now, it can be read now.
+            if !self.leads_on_from(stream, ground.version).await? {
                 return Ok(None);
             }
-            seen = true;
         }
-        if !seen && !self.could_follow(self.store.stream(stream).await?.as_ref(), ground.version) {
-            return Ok(None);
-        }
-        ground.is_fresh = true;
-        Ok(Some(ground))
     }
 
     /// Folds what can be read of the stream, whatever was truncated before it.
@@ -66,9 +71,15 @@ impl<D: Decider> Deciding<D> {
         Ok(())
     }
 
-    /// Nothing was read from `version` on: whether that is because there is nothing after it.
-    fn could_follow(&self, info: Option<&StreamInfo>, version: StreamVersion) -> bool {
-        info.is_some_and(|info| info.version == version)
+    /// Whether the event that made that version is truncated, and nothing up to `to` follows it.
+    async fn is_past(&self, stream: &StreamId, version: StreamVersion, to: Option<StreamVersion>) -> Result<bool> {
+        let Some(info) = self.store.stream(stream).await? else { return Ok(false) };
+        Ok(info.first_version > version && (info.version == version || info.version > version && to == Some(version)))
+    }
+
+    /// Whether the stream has a version after that one, and nothing between them is truncated.
+    async fn leads_on_from(&self, stream: &StreamId, version: StreamVersion) -> Result<bool> {
+        Ok(self.store.stream(stream).await?.is_some_and(|info| info.version > version && info.first_version <= version.plus(1)))
     }
 }
 

@@ -116,18 +116,20 @@ impl<S: Send + Sync + 'static> Shelf<S> {
     }
 
     /// The stream's snapshot, if there is one that can be read.
-    pub(super) async fn find(&self, stream: &StreamId) -> Result<Option<Ground<S>>>
+    pub(super) async fn find(&self, stream: &StreamId) -> Option<Ground<S>>
     where
         S: Default,
     {
-        let Some(record) = self.store.record(&self.snapshots.record(stream)?).await? else { return Ok(None) };
-        match self.read(&record.value) {
-            Ok(ground) => Ok(Some(ground)),
-            Err(reason) => {
-                tracing::debug!(%stream, reason, "a snapshot is left out");
-                Ok(None)
+        let name = self.snapshots.record(stream).map_err(|error| tracing::warn!(%error, "snapshots of that name can't be kept")).ok()?;
+        let record = match self.store.record(&name).await {
+            Ok(record) => record?,
+            Err(error) => {
+                tracing::warn!(%stream, %error, "a snapshot can't be read; the events are");
+                return None;
             }
-        }
+        };
+        let ground = self.read(&record.value);
+        ground.map_err(|reason| tracing::debug!(%stream, reason, "a snapshot is left out")).ok()
     }
 
     fn read(&self, bytes: &[u8]) -> Result<Ground<S>, String>

@@ -47,7 +47,7 @@ impl<D: Decider> StreamBasis<'_, D> {
             return Ok((Ground::default(), LoadedFrom::Events));
         }
         if let Some(shelf) = &self.repository.shelf
-            && let Some(snapshot) = shelf.find(self.stream).await?
+            && let Some(snapshot) = shelf.find(self.stream).await
             && to.is_none_or(|to| snapshot.version <= to)
         {
             match self.deciding().fold(self.stream, snapshot, to).await? {

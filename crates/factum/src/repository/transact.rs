@@ -29,8 +29,14 @@ impl<D: Decider> Deciding<D> {
         options: &CommandOptions,
         decide: impl Fn(&D::State) -> Result<Decision<D::Event, R>, D::Error> + Send + Sync,
     ) -> Result<Executed<R>, CommandError<D::Error>> {
-        let span = tracing::debug_span!("command", stream = %basis.stream(), conflicts = tracing::field::Empty);
-        self.attempt(basis, options, decide).instrument(span).await
+        let span =
+            tracing::debug_span!("command", stream = %basis.stream(), conflicts = tracing::field::Empty, outcome = tracing::field::Empty);
+        let outcome = self.attempt(basis, options, decide).instrument(span.clone()).await;
+        span.record("outcome", said_of(&outcome));
+        if let Ok(Executed { conflicts, .. }) = &outcome {
+            span.record("conflicts", conflicts);
+        }
+        outcome
     }
 
     async fn attempt<R: Send>(
@@ -40,7 +46,7 @@ impl<D: Decider> Deciding<D> {
         decide: impl Fn(&D::State) -> Result<Decision<D::Event, R>, D::Error> + Send + Sync,
     ) -> Result<Executed<R>, CommandError<D::Error>> {
         let keyed = options.key.as_deref().map(|key| KeyedIds::new(basis.stream(), key));
-        let mut ground = basis.load().await?;
+        let mut ground = basis.load().instrument(tracing::debug_span!("load")).await?;
         let mut tried = 0;
         loop {
             if options.expected.is_some_and(|expected| expected != ground.version) {
@@ -71,7 +77,7 @@ impl<D: Decider> Deciding<D> {
             };
             let proposed = self.propose(&events, keyed.as_ref(), options)?;
             let last_id = proposed.last().map(|event| event.id);
-            match self.send(basis.append(&ground, proposed)).await? {
+            match self.send(basis.append(&ground, proposed)).instrument(tracing::debug_span!("append")).await? {
                 Sent::Recorded(receipt) => {
                     if receipt.duplicate
                         && let Some(done) = self.repeated(basis, keyed.as_ref(), options, &decide, tried).await?
@@ -80,7 +86,6 @@ impl<D: Decider> Deciding<D> {
                     }
                     let version = receipt.last_version();
                     basis.recorded(ground, &events, last_id, &receipt);
-                    tracing::Span::current().record("conflicts", tried);
                     return Ok(Executed { reply, receipt: Some(receipt), version, conflicts: tried });
                 }
                 Sent::Conflict(conflict) => {
@@ -98,7 +103,7 @@ impl<D: Decider> Deciding<D> {
                     if !self.retry.rest(tried).await {
                         return Err(CommandError::Contended { stream: basis.stream().clone(), attempts: tried, conflict });
                     }
-                    ground = basis.renew(ground).await?;
+                    ground = basis.renew(ground).instrument(tracing::debug_span!("load")).await?;
                 }
             }
         }
@@ -106,6 +111,9 @@ impl<D: Decider> Deciding<D> {
 
     /// The events as the store gets them.
     fn propose(&self, events: &[D::Event], keyed: Option<&KeyedIds<'_>>, options: &CommandOptions) -> Result<Vec<NewEvent>> {
+        if options.metadata.contains_key(metadata::SCHEMA_VERSION) {
+            return Err(Error::invalid(format!("the metadata key {} says how an event is stored; use another", metadata::SCHEMA_VERSION)));
+        }
         let mut proposed = Vec::with_capacity(events.len());
         for (number, event) in events.iter().enumerate() {
             let id = keyed.map_or_else(Uuid::now_v7, |keyed| keyed.id(number));
@@ -177,6 +185,19 @@ impl<D: Decider> Deciding<D> {
         let decided = events.iter().map(|event| self.codec.encode(event, Uuid::nil())).collect::<Result<Vec<_>>>()?;
         Ok(today.len() == decided.len()
             && today.iter().zip(&decided).all(|(one, other)| one.event_type == other.event_type && one.data == other.data))
+    }
+}
+
+/// One word for what became of a command.
+fn said_of<R, E>(outcome: &Result<Executed<R>, CommandError<E>>) -> &'static str {
+    match outcome {
+        Ok(done) if done.is_duplicate() => "duplicate",
+        Ok(Executed { receipt: None, .. }) => "nothing",
+        Ok(_) => "recorded",
+        Err(CommandError::Refused(_)) => "refused",
+        Err(CommandError::Contended { .. }) => "contended",
+        Err(CommandError::KeyReused { .. }) => "key reused",
+        Err(CommandError::Store(_)) => "failed",
     }
 }
 

@@ -38,3 +38,11 @@ async fn events_of_one_command_belong_together_without_a_scope() {
     assert_eq!(metadata(&events[3]), json!({"correlation_id": events[2].id}));
     assert_eq!(causation::following(&events[2]).correlation_id, causation::following(&events[3]).correlation_id);
 }
+
+#[tokio::test]
+async fn the_key_that_says_how_an_event_is_stored_is_not_the_users() {
+    let accounts = with_account(&memory().await, 10).await;
+    let options = CommandOptions::default().with_metadata("schema_version", 7);
+    let error = accounts.execute_with("1", Command::Deposit { amount: 1 }, options).await.expect_err("it is refused");
+    assert!(error.to_string().contains("use another"), "{error}");
+}

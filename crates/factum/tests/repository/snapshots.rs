@@ -106,6 +106,9 @@ async fn what_can_not_be_a_state_of_the_stream_is_left_out() {
         assert_eq!(state, Balance { is_open: true, amount: 10, bookings: 2 }, "{snapshot}");
         let done = accounts.execute("1", Command::EnsureOpen).await.expect("it is open");
         assert_eq!(done.reply, 10, "{snapshot}");
+        for version in [3, 1_000].map(StreamVersion::new) {
+            assert!(accounts.get_at("1", version).await.is_err(), "{snapshot}");
+        }
     }
 }
 

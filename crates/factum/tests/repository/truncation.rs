@@ -47,6 +47,10 @@ async fn a_snapshot_covers_what_is_missing() {
         assert_eq!(state, Balance { is_open: true, amount: 5, bookings: 4 });
         let done = accounts.execute("1", Command::Deposit { amount: 1 }).await.expect("it is deposited");
         assert_eq!((done.reply, done.version.get()), (6, 5));
+        // The version of the snapshot can still be asked for, those before it can't, and those to come are not there.
+        assert_eq!(accounts.get_at("1", StreamVersion::new(4)).await.expect("it is known").state.amount, 5);
+        assert!(accounts.get_at("1", StreamVersion::new(2)).await.is_err());
+        assert!(accounts.get_at("1", StreamVersion::new(6)).await.is_err());
     }
 }
 

@@ -17,7 +17,8 @@ pub(super) enum Unit {
 impl Unit {
     /// The unit that an option of SET names.
     pub(super) fn of_option(option: &[u8]) -> Option<Self> {
-        let options = [("ex", Self::Seconds), ("px", Self::Milliseconds), ("exat", Self::SecondsSince1970), ("pxat", Self::MillisecondsSince1970)];
+        let options =
+            [("ex", Self::Seconds), ("px", Self::Milliseconds), ("exat", Self::SecondsSince1970), ("pxat", Self::MillisecondsSince1970)];
         options.into_iter().find(|(name, _)| is(option, name)).map(|(_, unit)| unit)
     }
 }

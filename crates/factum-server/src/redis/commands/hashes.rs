@@ -25,7 +25,8 @@ fn change<T>(context: &mut Context<'_>, key: &Key, request: &Request, change: im
     let expires = slot.expires;
     let mut hash = match &mut slot.value {
         Value::Hash(hash) if hash.size() + request.size() > bytes_max => {
-            let text = format!("ERR the hash would have more than {bytes_max} bytes, the most that the store keeps in a record; use several");
+            let text =
+                format!("ERR the hash would have more than {bytes_max} bytes, the most that the store keeps in a record; use several");
             return Err(Reply::Error(text.into()).into());
         }
         Value::Hash(hash) => std::mem::take(hash),

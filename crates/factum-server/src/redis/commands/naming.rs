@@ -146,7 +146,12 @@ pub(super) fn flush(context: &mut Context<'_>, request: &Request, verb: Verb) ->
     let names = context.names()?;
     let mut keys = Vec::new();
     for database in databases {
-        keys.extend(names.keys_from(database, 0, 0).filter(|(.., named)| named.kind != Kind::Nothing).map(|(_, name, _)| Key { database, name: name.clone() }));
+        keys.extend(
+            names
+                .keys_from(database, 0, 0)
+                .filter(|(.., named)| named.kind != Kind::Nothing)
+                .map(|(_, name, _)| Key { database, name: name.clone() }),
+        );
     }
     if keys.len() * 4 > context.limits.events_max {
         let text = format!("ERR there are {} keys, too many to be removed as one; remove them in parts, with SCAN and DEL", keys.len());

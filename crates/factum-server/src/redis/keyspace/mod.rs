@@ -59,7 +59,13 @@ pub(crate) struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { type_fields: vec![b"event_type".as_slice().into(), b"type".as_slice().into()], cache_bytes_max: 64 << 20, node_entries: 100, databases: 16, allow_flush: false }
+        Self {
+            type_fields: vec![b"event_type".as_slice().into(), b"type".as_slice().into()],
+            cache_bytes_max: 64 << 20,
+            node_entries: 100,
+            databases: 16,
+            allow_flush: false,
+        }
     }
 }
 

@@ -131,14 +131,7 @@ fn take(context: &mut Context<'_>, key: &Key, group: &[u8], consumer: &[u8], new
 }
 
 /// What is pending for a consumer behind an id. What is still there counts as delivered once more.
-fn history(
-    context: &mut Context<'_>,
-    key: &Key,
-    group: &[u8],
-    consumer: &[u8],
-    after: EntryId,
-    limit: u64,
-) -> Vec<(EntryId, Option<u64>)> {
+fn history(context: &mut Context<'_>, key: &Key, group: &[u8], consumer: &[u8], after: EntryId, limit: u64) -> Vec<(EntryId, Option<u64>)> {
     let now = context.now;
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     let Some(start) = after.next() else { return Vec::new() };

@@ -63,7 +63,8 @@ fn summary(group: &Group) -> Reply {
         return Reply::Array(vec![Reply::Integer(0), Reply::Null, Reply::Null, Reply::NullArray]);
     };
     let with_pending = group.consumers.iter().filter(|(_, consumer)| consumer.pending > 0);
-    let consumers = with_pending.map(|(name, consumer)| Reply::Array(vec![Reply::Bulk(name.clone()), Reply::string(consumer.pending.to_string())]));
+    let consumers =
+        with_pending.map(|(name, consumer)| Reply::Array(vec![Reply::Bulk(name.clone()), Reply::string(consumer.pending.to_string())]));
     Reply::Array(vec![
         Reply::Integer(i64::try_from(group.len()).unwrap_or(i64::MAX)),
         Reply::Bulk(first.id.text()),

@@ -66,8 +66,13 @@ pub(crate) fn stream(context: &mut Context<'_>, request: &Request) -> Answered {
         member("entries-added", count(stream.entries_added)),
         member("recorded-first-entry-id", id(first_id(stream))),
     ];
-    let entries = |limit: Option<u64>, direction| {
-        Entries { view: stream.view(), start: EntryId::MIN, end: EntryId::MAX, limit, direction, from: None }
+    let entries = |limit: Option<u64>, direction| Entries {
+        view: stream.view(),
+        start: EntryId::MIN,
+        end: EntryId::MAX,
+        limit,
+        direction,
+        from: None,
     };
     match full {
         None => {
@@ -89,7 +94,14 @@ pub(crate) fn stream(context: &mut Context<'_>, request: &Request) -> Answered {
 fn full(request: &Request) -> Result<Option<u64>, Stop> {
     let syntax = || {
         let xinfo = find(b"xinfo").expect("it is there");
-        let text = [b"ERR unknown subcommand or wrong number of arguments for '", &request[1], b"'. Try ", xinfo.name.to_ascii_uppercase().as_bytes(), b" HELP."].concat();
+        let text = [
+            b"ERR unknown subcommand or wrong number of arguments for '",
+            &request[1],
+            b"'. Try ",
+            xinfo.name.to_ascii_uppercase().as_bytes(),
+            b" HELP.",
+        ]
+        .concat();
         Stop::Answer(Reply::ErrorBytes(text.into()))
     };
     match request.len() {
@@ -120,7 +132,9 @@ fn lag(stream: &Stream, group: &Group) -> Reply {
         Some(read) if !has_tombstones(stream, group.last_id) => Some(read),
         _ => distance(stream, group.last_id, first_id(stream)),
     };
-    read.map_or(Reply::Null, |read| Reply::Integer(i64::try_from(stream.entries_added).unwrap_or(i64::MAX) - i64::try_from(read).unwrap_or(i64::MAX)))
+    read.map_or(Reply::Null, |read| {
+        Reply::Integer(i64::try_from(stream.entries_added).unwrap_or(i64::MAX) - i64::try_from(read).unwrap_or(i64::MAX))
+    })
 }
 
 /// Whether an entry from `start` on may have been deleted.
