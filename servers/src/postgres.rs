@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use crate::free_port;
+use crate::{Authority, free_port};
 
 /// How long a server may take to start or stop on a machine that has much else to do.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -52,6 +52,29 @@ impl PostgresServer {
     /// As [`PostgresServer::start`].
     pub fn start_with(settings: &[&str]) -> io::Result<Self> {
         let mut server = Self::new(settings)?;
+        server.initialise()?;
+        server.begin()?;
+        Ok(server)
+    }
+
+    /// Starts a server that speaks TLS too, with a certificate of this authority.
+    ///
+    /// # Errors
+    /// As [`PostgresServer::start`].
+    pub fn start_with_tls(authority: &Authority) -> io::Result<Self> {
+        let mut server = Self::new(&[])?;
+        for (name, file) in [("server.crt", authority.server_certificate()), ("server.key", authority.server_key())] {
+            let copy = server.folder.path().join(name);
+            std::fs::copy(file, &copy)?;
+            // The server takes only a key that nobody else can read.
+            std::fs::set_permissions(&copy, std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
+            if let Some((user, group)) = other_user() {
+                std::os::unix::fs::chown(&copy, Some(user), Some(group))?;
+            }
+        }
+        let file = |name: &str| server.folder.path().join(name).display().to_string();
+        let (certificate, key) = (file("server.crt"), file("server.key"));
+        server.settings = vec!["ssl=on".to_owned(), format!("ssl_cert_file={certificate}"), format!("ssl_key_file={key}")];
         server.initialise()?;
         server.begin()?;
         Ok(server)

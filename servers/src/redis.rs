@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use crate::free_port;
+use crate::{Authority, free_port};
 
 /// How long a server may take to start on a machine that has much else to do.
 const START_MAX: Duration = Duration::from_secs(30);
@@ -58,6 +58,20 @@ impl RedisServer {
             }
         }
         Err(failure.unwrap_or_else(|| io::Error::other("no port is free")))
+    }
+
+    /// Starts a server that speaks TLS too, on the port that is given back, with a certificate of this authority.
+    ///
+    /// # Errors
+    /// As [`RedisServer::start`].
+    pub fn start_with_tls(authority: &Authority) -> io::Result<(Self, u16)> {
+        let file = |path: PathBuf| path.display().to_string();
+        let (own, key, authority) = (file(authority.server_certificate()), file(authority.server_key()), file(authority.certificate()));
+        let port = free_port()?;
+        let tls = [("tls-cert-file", own.as_str()), ("tls-key-file", &key), ("tls-ca-cert-file", &authority), ("tls-auth-clients", "no")];
+        let at = port.to_string();
+        let settings: Vec<_> = tls.into_iter().chain([("tls-port", at.as_str())]).collect();
+        Ok((Self::start_with(&settings)?, port))
     }
 
     /// `redis://127.0.0.1:PORT`.

@@ -29,6 +29,12 @@ const NEEDS: &[Need] = &[
         purpose: "is what the store on Redis is tested with",
         service: Some("redis-server"),
     },
+    Need {
+        command: "openssl",
+        package: "openssl",
+        purpose: "makes the certificates that encrypted connections are tested with",
+        service: None,
+    },
 ];
 
 /// Installs what is missing.

@@ -1,6 +1,7 @@
 //! The store in PostgreSQL beside what the conformance table can't know: transactions that overlap, servers that stop, schemas and
 //! restores, and rows of yours in the same transaction.
 
+mod encrypted;
 mod joining;
 mod living;
 mod order;
@@ -78,6 +79,10 @@ fn main() {
         restoring::{
             a_restored_store_goes_on_behind_its_last_position,
             a_store_that_is_open_notices_that_it_was_restored,
+        }
+        encrypted::{
+            a_server_is_trusted_whom_the_authority_vouches_for,
+            a_server_without_encryption_is_refused_where_it_is_asked_for,
         }
     }
     let conclusion = libtest_mimic::run(&arguments, trials);

@@ -1,5 +1,6 @@
 //! The store on Redis beside what the conformance table can't know: its keys, its settings, servers that stop, and a cluster that loses one.
 
+mod encrypted;
 mod failing;
 mod failover;
 mod keys;
@@ -59,6 +60,10 @@ fn main() {
         failover::{
             confirmed_events_survive_a_failover,
             a_moved_slot_is_found_again,
+        }
+        encrypted::{
+            a_server_is_trusted_whom_the_authority_vouches_for,
+            a_server_without_encryption_is_refused_where_it_is_asked_for,
         }
     }
     libtest_mimic::run(&arguments, trials).exit();

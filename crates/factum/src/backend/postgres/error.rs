@@ -109,6 +109,9 @@ fn reason(error: &SqlError) -> String {
              connections_max"
                 .to_owned()
         }
+        SqlError::Io(error) if error.kind() == std::io::ErrorKind::InvalidData => {
+            format!("no encrypted connection to PostgreSQL: {error}; see sslmode and sslrootcert in the URL")
+        }
         SqlError::Io(error) => format!("PostgreSQL can't be reached: {error}; see that it runs, and that the URL names it"),
         SqlError::Tls(error) => format!("no encrypted connection to PostgreSQL: {error}; see sslmode in the URL"),
         error => {

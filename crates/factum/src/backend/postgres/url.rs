@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use sqlx::postgres::PgConnectOptions;
+use sqlx::postgres::{PgConnectOptions, PgSslMode};
 
 use super::{Durability, PostgresOptions};
 use crate::error::{Error, Result};
@@ -49,6 +49,11 @@ pub(super) fn parse(url: &str) -> Result<(PgConnectOptions, PostgresOptions)> {
     // What the driver says of a URL that it does not understand may hold the password.
     let connect = PgConnectOptions::from_str(&format!("{address}{others}"))
         .map_err(|_| Error::invalid("this is not a PostgreSQL URL; it looks like postgres://USER:PASSWORD@HOST:PORT/DATABASE"))?;
+    // A file with those who may vouch for the server is there to be used, as the server's own programs take it too.
+    let connect = match connect.get_ssl_mode() {
+        PgSslMode::Require if others.contains("sslrootcert=") => connect.ssl_mode(PgSslMode::VerifyCa),
+        _ => connect,
+    };
     let named = others.contains("application_name=");
     Ok((if named { connect } else { connect.application_name("factum") }, options))
 }

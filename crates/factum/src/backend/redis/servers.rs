@@ -4,7 +4,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use redis::aio::{ConnectionLike, MultiplexedConnection};
-use redis::{AsyncConnectionConfig, Client, Cmd, ConnectionInfo, RedisError, Value};
+use redis::{AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ConnectionInfo, RedisError, Value};
 
 use super::error::Failure;
 use super::library::Library;
@@ -24,6 +24,8 @@ pub(super) struct Servers {
 
 impl Servers {
     pub(super) fn new(url: &RedisUrl) -> Self {
+        // A program that has chosen its own keeps it; if it has two, the driver can't choose.
+        _ = rustls::crypto::ring::default_provider().install_default();
         Self {
             named: url.servers.clone(),
             is_cluster: url.is_cluster,
@@ -148,7 +150,11 @@ impl Servers {
     }
 
     pub(super) async fn connect_to(&self, server: &ConnectionInfo, answer_within: Duration) -> Result<MultiplexedConnection, Failure> {
-        let unreachable = |error: RedisError| Failure::NotNow(format!("{} can't be reached: {error}", server.addr()));
+        let advice = match server.addr() {
+            ConnectionAddr::TcpTls { .. } => "; for an encrypted connection see ca_file in the URL, and that the port is the one for TLS",
+            _ => "",
+        };
+        let unreachable = |error: RedisError| Failure::NotNow(format!("{} can't be reached: {error}{advice}", server.addr()));
         let client = Client::open(server.clone()).map_err(unreachable)?;
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(self.timeout.min(Duration::from_secs(2))))

@@ -1,8 +1,9 @@
 //! What a `redis:` URL says: where the servers are, and Factum's own options behind the `?`.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
-use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo};
+use redis::{Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, TlsCertificates};
 
 use crate::error::{Error, Result};
 
@@ -35,6 +36,8 @@ pub struct RedisOptions {
     pub create: bool,
     /// How long to wait for an answer, and for a server that can't answer now.
     pub timeout: Duration,
+    /// For `rediss`: a file with the certificates, in PEM, of those who may vouch for the server; the system's if there is none.
+    pub ca_file: Option<PathBuf>,
 }
 
 impl Default for RedisOptions {
@@ -46,6 +49,7 @@ impl Default for RedisOptions {
             wait: 0,
             create: true,
             timeout: Duration::from_secs(5),
+            ca_file: None,
         }
     }
 }
@@ -73,7 +77,11 @@ impl RedisUrl {
             "rediss" => ("rediss", false),
             "redis+cluster" => ("redis", true),
             "rediss+cluster" => ("rediss", true),
-            _ => return Err(Error::invalid(format!("{scheme}:// is not a scheme of Redis; use redis:// or redis+cluster://"))),
+            _ => {
+                return Err(Error::invalid(format!(
+                    "{scheme}:// is not a scheme of Redis; use redis:// or redis+cluster://, or rediss for an encrypted connection"
+                )));
+            }
         };
         let (place, options) = rest.split_once('?').unwrap_or((rest, ""));
         let (credentials, hosts) = place.rsplit_once('@').map_or(("", place), |(credentials, hosts)| (credentials, hosts));
@@ -89,22 +97,31 @@ impl RedisUrl {
         if servers.len() > 1 && !is_cluster {
             return Err(Error::invalid("redis:// names one server; use redis+cluster:// for a cluster"));
         }
-        Ok(Self { servers, is_cluster, options: RedisOptions::parse(options)? })
+        let options = RedisOptions::parse(options)?;
+        if let Some(file) = &options.ca_file {
+            if tls == "redis" {
+                return Err(Error::invalid("ca_file is for an encrypted connection; the URL begins with rediss://"));
+            }
+            servers = servers.into_iter().map(|server| vouched_for(server, file)).collect::<Result<_>>()?;
+        }
+        Ok(Self { servers, is_cluster, options })
     }
 }
 
 fn server(url: &str) -> Result<ConnectionInfo> {
     // The driver's message may hold the URL, and the URL a password.
     let info = url.into_connection_info().map_err(|error| Error::invalid(format!("this Redis URL can't be read: {}", error.category())))?;
-    if !info.addr().is_supported() {
-        return Err(Error::Unsupported {
-            feature: "TLS".to_owned(),
-            store: "this build".to_owned(),
-            instead: "use a tunnel, such as stunnel, and redis:// to its near end".to_owned(),
-        });
-    }
     let settings = info.redis_settings().clone().set_lib_name("factum", env!("CARGO_PKG_VERSION"));
     Ok(info.set_redis_settings(settings))
+}
+
+/// A server that only those in the file may vouch for.
+fn vouched_for(server: ConnectionInfo, file: &PathBuf) -> Result<ConnectionInfo> {
+    let unread = |why: String| Error::invalid(format!("ca_file {} can't be used: {why}; it has certificates in PEM", file.display()));
+    let root_cert = Some(std::fs::read(file).map_err(|error| unread(error.to_string()))?);
+    let certificates = TlsCertificates { client_tls: None, root_cert };
+    let client = Client::build_with_tls(server, certificates).map_err(|error| unread(error.to_string()))?;
+    Ok(client.get_connection_info().clone())
 }
 
 /// The same way in, to the server at another address.
@@ -136,6 +153,7 @@ impl RedisOptions {
                         _ => return Err(Error::invalid(format!("durability is always, everysec or any, not {value:?}"))),
                     }
                 }
+                "ca_file" if !value.is_empty() => parsed.ca_file = Some(value.into()),
                 "create" => {
                     parsed.create = match value {
                         "true" => true,
@@ -144,7 +162,7 @@ impl RedisOptions {
                     }
                 }
                 _ => {
-                    let known = "name, partitions, durability, wait, create, timeout_ms";
+                    let known = "name, partitions, durability, wait, create, timeout_ms, ca_file";
                     return Err(Error::invalid(format!("redis: has no option {name:?}; it has {known}")));
                 }
             }
@@ -181,10 +199,11 @@ mod tests {
             wait: 1,
             create: true,
             timeout: Duration::from_millis(50),
+            ca_file: None,
         };
         assert_eq!(url.options, expected);
         assert_eq!(url.servers[0].redis_settings().db(), 2);
-        for wrong in ["fsync=always", "durability=sometimes", "name=a{b", "name=", "partitions=0", "wait=x", "create=maybe"] {
+        for wrong in ["fsync=always", "durability=sometimes", "name=a{b", "name=", "partitions=0", "wait=x", "create=maybe", "ca_file=x"] {
             assert!(matches!(RedisUrl::parse(&format!("redis://localhost?{wrong}")), Err(Error::Invalid { .. })), "{wrong} was taken");
         }
     }
