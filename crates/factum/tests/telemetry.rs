@@ -1,12 +1,14 @@
-//! What the metrics say is what happened: read back through the SDK, as an exporter would.
+//! What the metrics and spans say is what happened: read back through the SDK, as an exporter would, and through a subscriber.
 
 use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
 
 use factum::{Decider, Decision, Event, Repository, Snapshots, connect};
 use opentelemetry::global;
 use opentelemetry_sdk::metrics::data::{AggregatedMetrics, MetricData};
 use opentelemetry_sdk::metrics::{InMemoryMetricExporter, PeriodicReader, SdkMeterProvider};
 use serde::{Deserialize, Serialize};
+use tracing_subscriber::fmt::format::FmtSpan;
 
 struct Tally;
 
@@ -58,7 +60,13 @@ fn read(exporter: &InMemoryMetricExporter, provider: &SdkMeterProvider) -> HashM
     values
 }
 
+/// One test, one after the other: metrics and subscribers are of the whole process.
 #[tokio::test]
+async fn metrics_and_spans_say_what_happened() {
+    metrics_say_what_happened().await;
+    spans_say_what_a_command_did().await;
+}
+
 async fn metrics_say_what_happened() {
     let exporter = InMemoryMetricExporter::default();
     let provider = SdkMeterProvider::builder().with_reader(PeriodicReader::builder(exporter.clone()).build()).build();
@@ -91,4 +99,43 @@ async fn metrics_say_what_happened() {
     for (name, value) in expected {
         assert_eq!(values.get(name), Some(&value), "{name} in {values:?}");
     }
+}
+
+/// Where a subscriber writes.
+#[derive(Clone, Default)]
+struct Buffer(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Buffer {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().expect("no holder of this lock panics").write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+async fn spans_say_what_a_command_did() {
+    let buffer = Buffer::default();
+    let writer = buffer.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::DEBUG)
+        .with_span_events(FmtSpan::CLOSE)
+        .with_ansi(false)
+        .with_writer(move || writer.clone())
+        .finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+
+    let store = connect("memory:").await.expect("it opens");
+    let (one, other) = (Repository::<Tally>::new(store.clone()), Repository::<Tally>::new(store));
+    one.execute("1", ()).await.expect("it is counted");
+    other.execute("1", ()).await.expect("it is counted");
+    one.execute("1", ()).await.expect("it is counted, after a conflict");
+
+    let text = String::from_utf8(buffer.0.lock().expect("no holder of this lock panics").clone()).expect("it is text");
+    let closed = |span: &str| text.lines().filter(|line| line.contains(span) && line.contains("close")).count();
+    assert_eq!(closed("command{stream=Tally-1 outcome=\"recorded\" conflicts=0}: "), 2, "{text}");
+    assert_eq!(closed("command{stream=Tally-1 outcome=\"recorded\" conflicts=1}: "), 1, "{text}");
+    assert_eq!((closed("}:load:"), closed("}:append:")), (4, 4), "{text}");
+    assert!(text.contains("a command met a conflict"), "{text}");
 }

@@ -1,6 +1,5 @@
 //! The codec: typed events to what a store keeps, and back through the upcasters.
 
-use std::collections::HashSet;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -57,7 +56,8 @@ pub enum UnknownTypes<E> {
 }
 
 struct Types {
-    names: HashSet<&'static str>,
+    /// The types of today, and the versions of their schemas. They are few: looking them through is quicker than a hash.
+    today: Vec<(&'static str, u32)>,
     upcasters: Upcasters,
 }
 
@@ -75,22 +75,23 @@ impl<E: Event> Codec<E> {
     /// # Panics
     /// As [`Codec::new`].
     pub fn with(unknown: UnknownTypes<E>) -> Self {
-        let names = variant::names::<E>().unwrap_or_else(|reason| panic!("{reason}")).into_iter().collect();
+        let names = variant::names::<E>().unwrap_or_else(|reason| panic!("{reason}"));
         let upcasters = E::upcasters();
         if let Some((event_type, version)) = upcasters.gap() {
             panic!("{}: no upcaster leads on from version {version} of {event_type}", std::any::type_name::<E>());
         }
-        Self { types: Arc::new(Types { names, upcasters }), unknown, events: PhantomData }
+        let today = names.into_iter().map(|name| (name, upcasters.current_version(name))).collect();
+        Self { types: Arc::new(Types { today, upcasters }), unknown, events: PhantomData }
     }
 
     /// The types of `E`'s events today.
     pub fn types(&self) -> impl Iterator<Item = &'static str> {
-        self.types.names.iter().copied()
+        self.types.today.iter().map(|(name, _)| *name)
     }
 
     /// Whether events of that type, as stored, are read: it is one of today, or upcasters lead to one.
     pub fn knows(&self, event_type: &str) -> bool {
-        self.types.names.contains(event_type) || self.types.upcasters.has_steps(event_type)
+        self.types.current(event_type).is_some() || self.types.upcasters.has_steps(event_type)
     }
 
     /// The event as a store takes it, with that id.
@@ -101,7 +102,7 @@ impl<E: Event> Codec<E> {
         let (name, data) = variant::write(event)
             .map_err(|error| Error::invalid(format!("an event of {} can't be written: {error}", std::any::type_name::<E>())))?;
         let tags = event.tags().into_iter().map(Tag::try_from).collect::<Result<_>>()?;
-        let metadata = match self.types.upcasters.current_version(name) {
+        let metadata = match self.types.current(name).unwrap_or(1) {
             1 => Bytes::new(),
             version => metadata::with_keys(Bytes::new(), [(metadata::SCHEMA_VERSION, json!(version))]),
         };
@@ -123,8 +124,8 @@ impl<E: Event> Codec<E> {
     pub(crate) fn decode_each(&self, recorded: &RecordedEvent, mut then: impl FnMut(E)) -> Result<()> {
         let name = recorded.event_type.as_str();
         let upcasters = &self.types.upcasters;
-        let is_known = self.types.names.contains(name);
-        if !is_known && !upcasters.has_steps(name) {
+        let today = self.types.current(name);
+        if today.is_none() && !upcasters.has_steps(name) {
             return match self.unknown {
                 UnknownTypes::Skip => Ok(()),
                 UnknownTypes::Fail => Err(unreadable(recorded, unknown::<E>(name))),
@@ -135,19 +136,19 @@ impl<E: Event> Codec<E> {
             };
         }
         let version = schema_version(recorded);
-        let current = upcasters.current_version(name);
+        let current = today.unwrap_or_else(|| upcasters.current_version(name));
         if version > current {
             let reason = format!("its schema version is {version}, this program knows it up to {current}; use a newer program");
             return Err(unreadable(recorded, reason));
         }
-        if is_known && version == current {
+        if today.is_some() && version == current {
             let mut json = serde_json::Deserializer::from_slice(&recorded.data);
             then(variant::read(name, &mut json).and_then(|event| json.end().map(|()| event)).map_err(|error| unreadable(recorded, error))?);
             return Ok(());
         }
         for shape in upcasters.upcast(stored(recorded)?).map_err(|reason| unreadable(recorded, reason))? {
             let Shape { event_type, schema_version, .. } = &shape;
-            if self.types.names.contains(event_type.as_str()) {
+            if self.types.current(event_type).is_some() {
                 let name = event_type.clone();
                 let today = format_args!("made by upcasters into version {schema_version} of {event_type}").to_string();
                 let event = variant::read(&name, shape.data).map_err(|error| unreadable(recorded, format!("{today}: {error}")))?;
@@ -171,6 +172,13 @@ impl<E: Event> Codec<E> {
     }
 }
 
+impl Types {
+    /// The version of a type's schema today, if it is one of today's types.
+    fn current(&self, event_type: &str) -> Option<u32> {
+        self.today.iter().find(|(name, _)| *name == event_type).map(|(_, version)| *version)
+    }
+}
+
 impl<E: Event> Default for Codec<E> {
     fn default() -> Self {
         Self::new()
@@ -185,7 +193,7 @@ impl<E> Clone for Codec<E> {
 
 impl<E> fmt::Debug for Codec<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Codec").field("types", &self.types.names).field("upcasters", &self.types.upcasters).finish_non_exhaustive()
+        f.debug_struct("Codec").field("types", &self.types.today).field("upcasters", &self.types.upcasters).finish_non_exhaustive()
     }
 }
 
