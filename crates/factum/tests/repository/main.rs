@@ -5,6 +5,7 @@ mod boundary;
 mod causation;
 mod conflicts;
 mod faults;
+mod model;
 mod objects;
 mod questions;
 mod repeats;
