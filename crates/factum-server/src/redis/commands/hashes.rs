@@ -129,10 +129,12 @@ pub(super) fn add(context: &mut Context<'_>, request: &Request) -> Answered {
 }
 
 pub(super) fn add_float(context: &mut Context<'_>, request: &Request) -> Answered {
-    decimal::sum(b"0", &request[3])?;
+    if !decimal::is_finite(&request[3])? {
+        return Err(Stop::error("ERR value is NaN or Infinity"));
+    }
     let key = context.key(request.bytes(1));
     let before = hash(context, &key)?.and_then(|hash| hash.get(&request[2]).cloned()).unwrap_or_else(|| Bytes::from_static(b"0"));
-    if decimal::sum(b"0", &before).is_err() {
+    if decimal::is_finite(&before).is_err() {
         return Err(Stop::error("ERR hash value is not a float"));
     }
     let after = decimal::sum(&before, &request[3])?;

@@ -45,8 +45,10 @@ pub(super) fn kind(context: &mut Context<'_>, request: &Request) -> Answered {
 /// OBJECT and its subcommands: in which form Redis would keep the value.
 pub(super) fn object(context: &mut Context<'_>, request: &Request, verb: Verb) -> Answered {
     let key = context.key(request.bytes(2));
-    let encoding = match &context.slot(&key)?.value {
+    let slot = context.slot(&key)?;
+    let encoding = match &slot.value {
         Value::Nothing => return Ok(Reply::Null.into()),
+        Value::Text(_) if slot.is_raw => "raw",
         Value::Text(text) if text.len() <= 20 && integer(text).is_some() => "int",
         Value::Text(text) if text.len() <= 44 => "embstr",
         Value::Text(_) => "raw",

@@ -214,6 +214,7 @@ pub(super) fn append(context: &mut Context<'_>, request: &Request) -> Answered {
     let after = [&before[..], &request[2]].concat();
     let length = after.len();
     replace(context, &key, after.into())?;
+    context.slot_as_it_is(&key).is_raw = true;
     Ok(Reply::count(length).into())
 }
 
@@ -257,5 +258,6 @@ pub(super) fn set_part(context: &mut Context<'_>, request: &Request) -> Answered
     after[offset..end].copy_from_slice(part);
     let length = after.len();
     replace(context, &key, after.into())?;
+    context.slot_as_it_is(&key).is_raw = true;
     Ok(Reply::count(length).into())
 }

@@ -83,6 +83,17 @@ impl Group {
         }
     }
 
+    /// The same group in another stream, where the events have other versions; 0 for those that are no more.
+    pub(super) fn copy(&self, number: u64, version_of: impl Fn(u64) -> u64) -> Self {
+        let mut copy = Self::new(number, self.last_id, self.entries_read);
+        copy.next_consumer = self.next_consumer;
+        copy.consumers = self.consumers.iter().map(|(name, one)| (name.clone(), Consumer { pending: 0, ..one.clone() })).collect();
+        for entry in self.pending() {
+            copy.put(Pending { version: version_of(entry.version), ..*entry });
+        }
+        copy
+    }
+
     /// The number of a consumer, which is made if it is new; whether it was.
     pub(crate) fn consumer(&mut self, name: &[u8], now: u64) -> (u32, bool) {
         if let Some(consumer) = self.consumers.get(name) {

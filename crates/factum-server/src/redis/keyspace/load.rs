@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use factum::{Direction, Error, ReadStream, RecordName};
+use factum::{Direction, Error, ReadStream, RecordName, RecordedEvent};
 use futures::{StreamExt, TryStreamExt};
 use tokio::sync::Notify;
 
@@ -68,6 +68,20 @@ impl Keyspace {
                 let Some((view, epoch)) = self.settled_view(&key).await? else { return Ok(()) };
                 let (first, ids) = ids(&*self.store, &view, from, count).await?;
                 self.learn(&key, epoch, |stream| stream.learn(first, ids));
+                Ok(())
+            }
+            Load::Events(key) => {
+                let Some((view, epoch)) = self.settled_view(&key).await? else { return Ok(()) };
+                let options = ReadStream {
+                    from: Some(factum::StreamVersion::new(view.base + 1)),
+                    to: Some(factum::StreamVersion::new(view.version)),
+                    ..ReadStream::default()
+                };
+                let events: Vec<RecordedEvent> = self.store.read_stream(&view.stream, options).try_collect().await?;
+                let mut state = self.lock();
+                if state.epoch == epoch.0 {
+                    state.copied = Some((key, view.version, epoch.1, events));
+                }
                 Ok(())
             }
             Load::Names => {
@@ -197,6 +211,8 @@ impl Keyspace {
                 stream.groups.insert(name, Arc::new(group));
             }
         }
+        // Streams that have events are listed by the store.
+        slot.announced.kind = slot.kind();
         slot.size = slot.measure();
         Ok(slot)
     }

@@ -9,6 +9,7 @@ mod answer;
 mod batch;
 mod blocked;
 mod codec;
+mod copy;
 mod flush;
 mod group;
 mod hash;

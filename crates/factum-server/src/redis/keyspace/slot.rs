@@ -13,6 +13,8 @@ pub(crate) struct Slot {
     pub(crate) value: Value,
     /// The stream of that name, if it ever had events: also when the key now holds something else, or nothing.
     pub(crate) stream: Option<Box<Stream>>,
+    /// The text was made by changing another, which is all that OBJECT ENCODING wants to know.
+    pub(crate) is_raw: bool,
     /// When it expires, in milliseconds since 1970.
     pub(crate) expires: Option<u64>,
     /// The batch that changed it last.
@@ -85,6 +87,7 @@ impl Slot {
         Self {
             value: Value::Nothing,
             stream: None,
+            is_raw: false,
             expires: None,
             changed_in: 0,
             stamp: 0,

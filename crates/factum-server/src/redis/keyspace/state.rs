@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use factum::NewEvent;
+use factum::{NewEvent, RecordedEvent};
 use foldhash::fast::RandomState;
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -39,6 +39,8 @@ pub(crate) struct State {
     pub(super) names_missed: Option<Vec<Missed>>,
     /// Rises with every change, for WATCH, and with everyone who waits, to tell them apart.
     pub(super) stamp: u64,
+    /// The events of a stream that is to be copied: its key, version and generation.
+    pub(super) copied: Option<(Key, u64, u32, Vec<RecordedEvent>)>,
     /// How often everything was dropped because an append failed.
     pub(super) epoch: u64,
 }
@@ -86,6 +88,8 @@ pub(crate) enum Load {
     Ids(Key, u64, u64),
     /// The names of all keys.
     Names,
+    /// All events of the stream at a key.
+    Events(Key),
 }
 
 /// Where the open batch stood.
@@ -212,15 +216,10 @@ impl Context<'_> {
         if self.slot(key)?.stream().is_some() {
             self.remove(key);
         }
-        self.slot(key)?.value = value;
+        let slot = self.slot(key)?;
+        (slot.value, slot.is_raw) = (value, false);
         self.changed(key);
         Ok(())
-    }
-
-    /// Copies the stream at a key to another.
-    #[expect(clippy::unused_self, reason = "it is to come")]
-    pub(crate) fn copy_stream(&mut self, _from: &Key, _to: &Key) -> Result<(), Stop> {
-        Err(Stop::error("ERR a stream's events can't be moved to another name: they are in the log. Copy the entries"))
     }
 
     /// Removes a group of the stream at a key, and says whether it was there.
@@ -290,10 +289,11 @@ impl Context<'_> {
         let slot = self.state.slots.get_mut(key).expect("it was looked at before");
         let is_settled = slot.changed_in <= durable;
         (slot.changed_in, slot.stamp) = (number, stamp);
+        let was_announced = std::mem::replace(&mut slot.announced.kind, super::slot::Kind::Stream) == super::slot::Kind::Stream;
         let stream = slot.stream.as_deref_mut().expect("it was looked at before");
         self.state.open.push(&stream.id, stream.version, event);
         stream.push(id, is_settled);
-        let is_new = stream.version == stream.base + 1 || slot.announced.kind != super::slot::Kind::Stream;
+        let is_new = !was_announced;
         self.wait = number;
         let version = stream.version;
         if is_new {

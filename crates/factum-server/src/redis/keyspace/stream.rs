@@ -180,7 +180,18 @@ impl Stream {
     }
 
     /// Keeps ids that were read from the store: those of the versions from `first` on.
-    pub(crate) fn learn(&mut self, first: u64, ids: Vec<EntryId>) {
+    pub(crate) fn learn(&mut self, mut first: u64, mut ids: Vec<EntryId>) {
+        // Ids of what is hidden need not rise: others may have come in their place. They are never asked for.
+        let hidden = ids.iter().zip(first..).take_while(|(_, version)| !self.is_visible(*version)).count();
+        ids.drain(..hidden);
+        first += hidden as u64;
+        let mut before = EntryId::MIN;
+        for (id, version) in ids.iter_mut().zip(first..) {
+            if !self.is_visible(version) {
+                *id = before;
+            }
+            before = *id;
+        }
         if ids.is_empty() {
             return;
         }

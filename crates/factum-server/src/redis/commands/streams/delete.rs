@@ -50,9 +50,6 @@ pub(crate) fn set_id(context: &mut Context<'_>, request: &Request) -> Answered {
     }
     let key = context.key(request.bytes(1));
     let Some(stream) = context.stream(&key)? else { return Err(Stop::error("ERR no such key")) };
-    if id < stream.max_deleted {
-        return Err(Stop::error("ERR The ID specified in XSETID is smaller than current max_deleted_entry_id"));
-    }
     let Some(top) = stream.top_id() else {
         let last = stream.last_visible().expect("an entry whose id is not known is there");
         return Err(Stop::Load(vec![Load::Ids(key, last, 1)]));

@@ -159,7 +159,7 @@ fn group_in_full(stream: &Stream, name: &Bytes, group: &Group, limit: usize, now
             (Reply::text("seen-time"), count(consumer.seen)),
             (Reply::text("active-time"), moment(consumer.active)),
             (Reply::text("pel-count"), count(consumer.pending)),
-            (Reply::text("pel"), Reply::Array(pending.collect())),
+            (Reply::text("pending"), Reply::Array(pending.collect())),
         ])
     });
     Reply::Map(vec![
@@ -168,7 +168,7 @@ fn group_in_full(stream: &Stream, name: &Bytes, group: &Group, limit: usize, now
         (Reply::text("entries-read"), entries_read(group)),
         (Reply::text("lag"), lag(stream, group)),
         (Reply::text("pel-count"), count(group.len())),
-        (Reply::text("pel"), Reply::Array(pending.collect())),
+        (Reply::text("pending"), Reply::Array(pending.collect())),
         (Reply::text("consumers"), Reply::Array(consumers.collect())),
     ])
 }

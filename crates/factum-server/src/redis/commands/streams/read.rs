@@ -44,10 +44,9 @@ impl<'a> Call<'a> {
                 call.streams = place + 1;
                 let rest = request.len() - call.streams;
                 if rest % 2 != 0 {
-                    let symbol = if is_group { '>' } else { '$' };
-                    let name = if is_group { "xreadgroup" } else { "xread" };
+                    let (name, symbol) = if is_group { ("XREADGROUP", '>') } else { ("XREAD", '$') };
                     let text =
-                        format!("ERR Unbalanced '{name}' list of streams: for each stream key an ID or '{symbol}' must be specified.");
+                        format!("ERR Unbalanced {name} list of streams: for each stream key an ID or '{symbol}' must be specified.");
                     return Err(Reply::Error(text.into()).into());
                 }
                 call.count = rest / 2;
