@@ -36,8 +36,8 @@ const REQUESTS: &[(usize, &str)] = &[
     (10, "XADD {stream} * {pairs}"),
     (8, "XRANGE {stream} {from} {to} {?count}"),
     (6, "XREVRANGE {stream} {to} {from} {?count}"),
-    (6, "XREAD {?count} STREAMS {stream} {id}"),
-    (3, "XREAD {?count} STREAMS {stream} {stream} {id} {id}"),
+    (6, "XREAD {?count} STREAMS {stream} {after}"),
+    (3, "XREAD {?count} STREAMS {stream} {stream} {after} {after}"),
     (4, "XLEN {key}"),
     (5, "XDEL {stream} {id} {?more-ids}"),
     (5, "XTRIM {stream} {trim}"),
@@ -272,6 +272,8 @@ fn chosen(name: &str, chance: &mut Chance, request: &mut Vec<Vec<u8>>) {
             }
         }
         "id" => say(&[chance.of_list(IDS)]),
+        // A later Redis than the one beside reads the last entry with `+`, and so do we.
+        "after" => say(&[chance.of_list(IDS).replace('+', "0").as_str()]),
         "new-id" => say(&[chance.of_list(NEW_IDS)]),
         "more-ids" => {
             for _ in 0..1 + chance.below(3) {

@@ -48,7 +48,7 @@ pub(super) fn object(context: &mut Context<'_>, request: &Request, verb: Verb) -
     let slot = context.slot(&key)?;
     let encoding = match &slot.value {
         Value::Nothing => return Ok(Reply::Null.into()),
-        Value::Text(_) if slot.is_raw => "raw",
+        Value::Text(_) if let Some(encoding) = slot.encoding => encoding,
         Value::Text(text) if text.len() <= 20 && integer(text).is_some() => "int",
         Value::Text(text) if text.len() <= 44 => "embstr",
         Value::Text(_) => "raw",

@@ -200,6 +200,7 @@ pub(super) fn add_float(context: &mut Context<'_>, request: &Request) -> Answere
     let before = text(context, &key)?.unwrap_or_else(|| Bytes::from_static(b"0"));
     let after = decimal::sum(&before, &request[2])?;
     replace(context, &key, Bytes::from(after.clone()))?;
+    context.slot_as_it_is(&key).encoding = Some(if after.len() <= 44 { "embstr" } else { "raw" });
     Ok(Reply::string(after).into())
 }
 
@@ -214,7 +215,7 @@ pub(super) fn append(context: &mut Context<'_>, request: &Request) -> Answered {
     let after = [&before[..], &request[2]].concat();
     let length = after.len();
     replace(context, &key, after.into())?;
-    context.slot_as_it_is(&key).is_raw = true;
+    context.slot_as_it_is(&key).encoding = Some("raw");
     Ok(Reply::count(length).into())
 }
 
@@ -258,6 +259,6 @@ pub(super) fn set_part(context: &mut Context<'_>, request: &Request) -> Answered
     after[offset..end].copy_from_slice(part);
     let length = after.len();
     replace(context, &key, after.into())?;
-    context.slot_as_it_is(&key).is_raw = true;
+    context.slot_as_it_is(&key).encoding = Some("raw");
     Ok(Reply::count(length).into())
 }

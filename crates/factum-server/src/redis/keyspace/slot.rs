@@ -13,8 +13,8 @@ pub(crate) struct Slot {
     pub(crate) value: Value,
     /// The stream of that name, if it ever had events: also when the key now holds something else, or nothing.
     pub(crate) stream: Option<Box<Stream>>,
-    /// The text was made by changing another, which is all that OBJECT ENCODING wants to know.
-    pub(crate) is_raw: bool,
+    /// What OBJECT ENCODING says of a text that was made from another.
+    pub(crate) encoding: Option<&'static str>,
     /// When it expires, in milliseconds since 1970.
     pub(crate) expires: Option<u64>,
     /// The batch that changed it last.
@@ -87,7 +87,7 @@ impl Slot {
         Self {
             value: Value::Nothing,
             stream: None,
-            is_raw: false,
+            encoding: None,
             expires: None,
             changed_in: 0,
             stamp: 0,

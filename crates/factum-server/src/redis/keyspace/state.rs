@@ -217,7 +217,7 @@ impl Context<'_> {
             self.remove(key);
         }
         let slot = self.slot(key)?;
-        (slot.value, slot.is_raw) = (value, false);
+        (slot.value, slot.encoding) = (value, None);
         self.changed(key);
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! XREADGROUP: a consumer is given what is new, or what is still pending for it.
 
 use super::{no_group, read_with, with_group};
-use crate::redis::commands::call::bound;
+use crate::redis::commands::call::id;
 use crate::redis::commands::streams::info::{first_id, missing};
 use crate::redis::commands::streams::read::Call;
 use crate::redis::entry::EntryId;
@@ -43,7 +43,7 @@ pub(crate) fn deliver(context: &mut Context<'_>, request: &Request, resume: &mut
                      proper ID, or use the > ID to get new messages. The $ ID would just return an empty result set.",
                 ));
             }
-            text => From::After(bound(text, 0)?),
+            text => From::After(id(text, 0)?),
         });
     }
     // All that has to be known is, before anything is delivered.

@@ -135,11 +135,12 @@ pub(crate) fn read(context: &mut Context<'_>, request: &Request, resume: &mut Re
 /// The ids after which to read; `$` is the last one of now, and `+` the one before that.
 fn starts(context: &mut Context<'_>, request: &Request, call: &Call<'_>, keys: &[Key]) -> Result<Vec<EntryId>, Stop> {
     let mut ids = Vec::with_capacity(keys.len());
+    context.need(keys)?;
     for (place, key) in keys.iter().enumerate() {
+        let stream = context.stream(key)?;
         ids.push(match call.id(request, place) {
-            b"$" => context.stream(key)?.map_or(EntryId::MIN, |stream| stream.last_id),
-            b"-" => EntryId::MIN,
-            b"+" => match context.stream(key)? {
+            b"$" => stream.map_or(EntryId::MIN, |stream| stream.last_id),
+            b"+" => match stream {
                 None => EntryId::MIN,
                 Some(stream) => match stream.top_id() {
                     Some(top) => top.and_then(EntryId::previous).unwrap_or(stream.last_id),
