@@ -89,6 +89,7 @@ pub(crate) fn take(door: &Door, session: &mut Session, requests: &mut VecDeque<R
                 session.last_command = command.name;
                 (Some(command), prepare(door, session, command, request))
             }
+            Err(error) if request[0].eq_ignore_ascii_case(b"exec") => (None, commands::abort(session, &error)),
             Err(error) => {
                 session.transaction.is_spoilt = true;
                 (None, Work::Ready(error))

@@ -99,7 +99,6 @@ const REQUESTS: &[(usize, &str)] = &[
     (2, "RENAMENX {key} {key}"),
     (2, "COPY {key} {key} {?replace}"),
     (2, "DBSIZE"),
-    (1, "RANDOMKEY"),
     (6, "HSET {key} {field} {value} {?pairs}"),
     (2, "HSETNX {key} {field} {value}"),
     (3, "HGET {key} {field}"),

@@ -12,6 +12,12 @@ pub(crate) fn mask(request: &[Vec<u8>], reply: Value) -> Value {
     let reply = without_times(reply);
     match name(0).as_slice() {
         b"KEYS" => sorted(reply),
+        b"EXEC" => each(reply, |one| match one {
+            // KEYS and SCAN have no order there either.
+            Value::All(_, ref all) if matches!(&all[..], [Value::Bulk(..), Value::All(..)]) => inside(one, sorted),
+            Value::All(kind, all) if all.iter().all(|part| matches!(part, Value::Bulk(..))) => sorted(Value::All(kind, all)),
+            other => other,
+        }),
         b"HKEYS" | b"HVALS" => sorted(reply),
         b"HGETALL" => sorted_pairs(reply),
         b"SCAN" => inside(reply, sorted),

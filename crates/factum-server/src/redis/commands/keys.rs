@@ -46,6 +46,7 @@ pub(super) fn kind(context: &mut Context<'_>, request: &Request) -> Answered {
 pub(super) fn object(context: &mut Context<'_>, request: &Request, verb: Verb) -> Answered {
     let key = context.key(request.bytes(2));
     let slot = context.slot(&key)?;
+    let is_shared = matches!(&slot.value, Value::Text(text) if slot.encoding.is_none() && integer(text).is_some_and(|number| (0..10_000).contains(&number)));
     let encoding = match &slot.value {
         Value::Nothing => return Ok(Reply::Null.into()),
         Value::Text(_) if let Some(encoding) = slot.encoding => encoding,
@@ -58,7 +59,8 @@ pub(super) fn object(context: &mut Context<'_>, request: &Request, verb: Verb) -
     };
     match verb {
         Verb::ObjectEncoding => Ok(Reply::text(encoding).into()),
-        Verb::ObjectRefCount => Ok(Reply::Integer(1).into()),
+        // Redis has one object for each of these numbers.
+        Verb::ObjectRefCount => Ok(Reply::Integer(if is_shared { i64::from(i32::MAX) } else { 1 }).into()),
         Verb::ObjectIdleTime => Ok(Reply::Integer(0).into()),
         _ => Err(Stop::error(
             "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when switching between policies at \

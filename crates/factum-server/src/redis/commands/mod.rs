@@ -21,7 +21,7 @@ mod transactions;
 
 pub(crate) use config::Parameters;
 use table::{Command, Verb};
-pub(crate) use transactions::{Transaction, queue, transaction};
+pub(crate) use transactions::{Transaction, abort, queue, transaction};
 
 use super::door::Door;
 use super::keyspace::{Answered, Context, Stop};

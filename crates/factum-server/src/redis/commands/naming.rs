@@ -123,12 +123,13 @@ pub(super) fn copy(context: &mut Context<'_>, request: &Request) -> Answered {
 /// Puts what stands at one key at another too.
 fn place(context: &mut Context<'_>, from: &Key, to: &Key) -> Result<(), Stop> {
     let slot = context.slot(from)?;
-    let (value, expires) = (slot.value.clone(), slot.expires);
+    let (value, expires, encoding) = (slot.value.clone(), slot.expires, slot.encoding);
     match value {
         Value::Stream => context.copy_stream(from, to)?,
         value => context.put(to, value)?,
     }
-    context.slot_as_it_is(to).expires = expires;
+    let slot = context.slot_as_it_is(to);
+    (slot.expires, slot.encoding) = (expires, encoding);
     Ok(())
 }
 

@@ -32,9 +32,15 @@ pub(super) fn debug(door: &Door, request: &Request) -> Reply {
     match request[1].to_ascii_lowercase().as_slice() {
         // Keys expire at their time, and nothing is arranged otherwise.
         b"set-active-expire" | b"quicklist-packed-threshold" | b"jmap" if request.len() <= 3 => Reply::OK,
+        // All that is known is dropped, and read from the store again.
+        b"reload" if request.len() > 2 => Reply::error("ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options."),
+        b"reload" | b"loadaof" => {
+            door.keyspace.drop_what_is_known();
+            Reply::OK
+        }
         b"stringmatch-len" => Reply::Integer(0),
-        subcommand => {
-            let text = [b"ERR unknown subcommand or wrong number of arguments for '", subcommand, b"'. Try DEBUG HELP."].concat();
+        _ => {
+            let text = [b"ERR unknown subcommand or wrong number of arguments for '", &request[1], b"'. Try DEBUG HELP."].concat();
             Reply::ErrorBytes(text.into())
         }
     }

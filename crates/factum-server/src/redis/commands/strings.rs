@@ -47,7 +47,7 @@ fn options<'a>(request: &'a Request, mut place: usize, is_set: bool) -> Result<O
     let mut options = Options::default();
     while place < request.len() {
         let argument = &request[place];
-        let has_expiry = options.expiry.is_some() || options.keeps_expiry || options.persists;
+        let is_free = |unit| !options.keeps_expiry && !options.persists && options.expiry.is_none_or(|(given, _)| given == unit);
         if is_set && is(argument, "nx") && !options.only_existing {
             options.only_new = true;
         } else if is_set && is(argument, "xx") && !options.only_new {
@@ -59,7 +59,7 @@ fn options<'a>(request: &'a Request, mut place: usize, is_set: bool) -> Result<O
         } else if !is_set && is(argument, "persist") && options.expiry.is_none() {
             options.persists = true;
         } else if let Some(unit) = Unit::of_option(argument)
-            && !has_expiry
+            && is_free(unit)
             && let Some(time) = request.get(place + 1)
         {
             options.expiry = Some((unit, time));
@@ -211,11 +211,11 @@ pub(super) fn len(context: &mut Context<'_>, request: &Request) -> Answered {
 
 pub(super) fn append(context: &mut Context<'_>, request: &Request) -> Answered {
     let key = context.key(request.bytes(1));
-    let before = text(context, &key)?.unwrap_or_default();
-    let after = [&before[..], &request[2]].concat();
+    let before = text(context, &key)?;
+    let after = [before.as_deref().unwrap_or_default(), &request[2]].concat();
     let length = after.len();
     replace(context, &key, after.into())?;
-    context.slot_as_it_is(&key).encoding = Some("raw");
+    context.slot_as_it_is(&key).encoding = before.is_some().then_some("raw");
     Ok(Reply::count(length).into())
 }
 

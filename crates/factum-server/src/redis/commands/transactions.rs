@@ -45,6 +45,14 @@ pub(crate) fn transaction(door: &Door, session: &mut Session, verb: Verb, reques
     }
 }
 
+/// EXEC that was called wrongly ends the transaction too.
+pub(crate) fn abort(session: &mut Session, error: &Reply) -> Work {
+    let why = if let Reply::Error(text) = error { text.strip_prefix("ERR ").unwrap_or(text) } else { "it was called wrongly" };
+    (session.transaction.queued, session.transaction.is_spoilt) = (None, false);
+    session.transaction.watches.lock().expect("no holder of this lock panics").clear();
+    Work::Ready(Reply::Error(format!("EXECABORT Transaction discarded because of: {why}").into()))
+}
+
 fn exec(door: &Door, session: &mut Session) -> Work {
     let transaction = &mut session.transaction;
     let Some(queued) = transaction.queued.take() else { return Work::Ready(Reply::error("ERR EXEC without MULTI")) };
@@ -95,6 +103,8 @@ pub(super) fn watch(context: &mut Context<'_>, keys: &[Key], watches: &Watches) 
 
 /// Carries out all of a transaction, or, if something has to be read first, nothing of it.
 pub(super) fn carry_out(context: &mut Context<'_>, work: &mut [Work], watches: &Watches) -> Answered {
+    let watched: Vec<Key> = watches.lock().expect("no holder of this lock panics").iter().map(|(key, _)| key.clone()).collect();
+    context.need(&watched)?;
     let is_overtaken = |(key, stamp): &(Key, u64)| context.stamp(key) != Some(*stamp);
     if watches.lock().expect("no holder of this lock panics").iter().any(is_overtaken) {
         unwatch(watches);

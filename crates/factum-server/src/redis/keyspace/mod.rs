@@ -122,6 +122,11 @@ impl Keyspace {
         Context { state, limits: self.limits, options: &self.options, now, database: 0, is_exec: false, wait: 0, undo: None }
     }
 
+    /// Drops all that is known and durable; it is read from the store again where it is needed.
+    pub(crate) fn drop_what_is_known(&self) {
+        self.lock().drop_settled();
+    }
+
     /// What one batch takes at most.
     pub(crate) fn limits(&self) -> BatchLimits {
         self.limits

@@ -41,6 +41,8 @@ pub(crate) struct State {
     pub(super) stamp: u64,
     /// The events of a stream that is to be copied: its key, version and generation.
     pub(super) copied: Option<(Key, u64, u32, Vec<RecordedEvent>)>,
+    /// By what keys were known that were dropped on purpose.
+    pub(super) dropped: HashMap<Key, u64, RandomState>,
     /// How often everything was dropped because an append failed.
     pub(super) epoch: u64,
 }
@@ -406,6 +408,7 @@ impl State {
         self.epoch += 1;
         self.stamp += 1;
         self.slots.clear();
+        self.dropped.clear();
         self.order.clear();
         self.bytes = 0;
         self.names = None;
@@ -420,11 +423,21 @@ impl State {
     pub(super) fn insert(&mut self, key: &Key, mut slot: Slot) {
         // Whoever watched the key before it was dropped can't know any more whether it changed.
         self.stamp += 1;
-        slot.stamp = self.stamp;
+        slot.stamp = self.dropped.remove(key).unwrap_or(self.stamp);
         let key = Key { database: key.database, name: bytes::Bytes::copy_from_slice(&key.name) };
         self.bytes += slot.size;
         self.order.push_back(key.clone());
         self.slots.insert(key, slot);
+    }
+
+    /// Drops all that is durable, as tests ask for it. Whoever watches a key does not notice.
+    pub(super) fn drop_settled(&mut self) {
+        let durable = self.durable;
+        self.dropped.extend(self.slots.iter().map(|(key, slot)| (key.clone(), slot.stamp)));
+        self.slots.retain(|_, slot| slot.is_dirty || slot.changed_in > durable);
+        self.order.retain(|key| self.slots.contains_key(key));
+        self.bytes = self.slots.values().map(|slot| slot.size).sum();
+        (self.names, self.names_missed) = (None, None);
     }
 
     /// Drops what was not used for long, until the rest is small enough.

@@ -38,6 +38,8 @@ pub(crate) struct Stream {
 pub(crate) struct Ids {
     /// Of the newest versions, up to the last.
     tail: VecDeque<EntryId>,
+    /// No entry before the tail has a higher id.
+    tail_after: EntryId,
     /// Of older versions, by the first of each.
     blocks: BTreeMap<u64, Arc<Vec<EntryId>>>,
     /// The first version whose id is at least this one, for ids that were asked for.
@@ -101,6 +103,10 @@ impl Stream {
 
     /// Adds an entry that is on its way. `is_settled` says that all entries before it are durable.
     pub(crate) fn push(&mut self, id: EntryId, is_settled: bool) {
+        if self.ids.tail.is_empty() {
+            self.ids.tail_after = self.last_id;
+        }
+        let before = self.last_id;
         self.version += 1;
         self.last_id = id;
         self.entries_added += 1;
@@ -108,7 +114,8 @@ impl Stream {
         let kept = if self.groups.is_empty() { TAIL_KEPT } else { TAIL_KEPT_FOR_GROUPS };
         if is_settled && self.ids.tail.len() >= kept {
             let drop = if self.groups.is_empty() { self.ids.tail.len() } else { self.ids.tail.len() / 2 };
-            self.ids.tail.drain(..drop);
+            let last = self.ids.tail.drain(..drop).next_back();
+            self.ids.tail_after = if self.ids.tail.is_empty() { before } else { last.unwrap_or(before) };
         }
         self.ids.tail.push_back(id);
     }
@@ -149,7 +156,7 @@ impl Stream {
         }
         let tail = &self.ids.tail;
         let tail_first = self.version + 1 - tail.len() as u64;
-        if tail.front().is_some_and(|first| *first <= id || tail_first <= self.base + 1) {
+        if tail.front().is_some_and(|first| *first <= id || tail_first <= self.base + 1 || id > self.ids.tail_after) {
             return Some(self.visible_from(tail_first + tail.partition_point(|one| *one < id) as u64));
         }
         for (first, block) in self.ids.blocks.iter().rev() {

@@ -43,9 +43,6 @@ pub(crate) fn claim(context: &mut Context<'_>, request: &Request) -> Answered {
             group.is_dirty = true;
         }
         let time = options.time.and_then(|time| u64::try_from(time).ok()).filter(|time| *time <= now).unwrap_or(now);
-        let (consumer, is_new) = group.consumer(&request[3], now);
-        has_changed |= is_new;
-        touch(group, &request[3], now, false);
         for id in ids {
             let known = group.get(id);
             let entry = match known {
@@ -69,8 +66,9 @@ pub(crate) fn claim(context: &mut Context<'_>, request: &Request) -> Answered {
                 _ if options.is_just_id => entry.count,
                 _ => entry.count + 1,
             };
+            let (consumer, _) = group.consumer(&request[3], now);
             group.put(Pending { consumer, time, count, ..entry });
-            touch(group, &request[3], now, true);
+            touch(group, &request[3], now);
             has_changed = true;
             claimed.push((id, entry.version));
         }
@@ -138,8 +136,6 @@ pub(crate) fn auto_claim(context: &mut Context<'_>, request: &Request) -> Answer
     }
     let (mut claimed, mut deleted, mut next) = (Vec::new(), Vec::new(), None);
     with_group(context, &key, &request[2], |stream, group| {
-        let (consumer, is_new) = group.consumer(&request[3], now);
-        touch(group, &request[3], now, false);
         // Redis looks at ten times as many as are asked for.
         let looked_at = usize::try_from(count.saturating_mul(10).saturating_add(1)).unwrap_or(usize::MAX);
         let pending: Vec<Pending> = group.pending_from(start).take(looked_at).copied().collect();
@@ -155,15 +151,16 @@ pub(crate) fn auto_claim(context: &mut Context<'_>, request: &Request) -> Answer
                 deleted.push(entry.id);
                 count -= 1;
             } else if now.saturating_sub(entry.time) >= idle_min {
+                let (consumer, _) = group.consumer(&request[3], now);
                 group.put(Pending { consumer, time: now, count: entry.count + u64::from(!is_just_id), ..entry });
                 claimed.push((entry.id, entry.version));
                 count -= 1;
             }
         }
         if !claimed.is_empty() {
-            touch(group, &request[3], now, true);
+            touch(group, &request[3], now);
         }
-        (is_new || !claimed.is_empty() || !deleted.is_empty(), ())
+        (!claimed.is_empty() || !deleted.is_empty(), ())
     });
     let next = next.unwrap_or(EntryId::MIN);
     let claimed = answer(context, &key, claimed, is_just_id);
@@ -171,14 +168,11 @@ pub(crate) fn auto_claim(context: &mut Context<'_>, request: &Request) -> Answer
     Ok(Plan::Array(vec![Reply::Bulk(next.text()).into(), claimed, deleted.into()]))
 }
 
-/// Notes that a consumer asked, or got something.
-fn touch(group: &mut Group, name: &[u8], now: u64, is_active: bool) {
+/// Notes that a consumer got something.
+fn touch(group: &mut Group, name: &[u8], now: u64) {
     if let Some(consumer) = group.consumers.get_mut(name) {
-        consumer.seen = now;
-        if is_active {
-            consumer.active = now;
-            group.is_dirty = true;
-        }
+        (consumer.seen, consumer.active) = (now, now);
+        group.is_dirty = true;
     }
 }
 

@@ -43,15 +43,24 @@ pub(crate) fn deliver(context: &mut Context<'_>, request: &Request, resume: &mut
                      proper ID, or use the > ID to get new messages. The $ ID would just return an empty result set.",
                 ));
             }
-            text => From::After(id(text, 0)?),
+            text => match id(text, 0)? {
+                // To Redis that is the same.
+                EntryId::MAX => From::New,
+                id => From::After(id),
+            },
         });
     }
     // All that has to be known is, before anything is delivered.
     let limit = call.limit.unwrap_or(DELIVERED_MAX).min(DELIVERED_MAX);
     let mut new = Vec::with_capacity(keys.len());
-    for (key, from) in keys.iter().zip(&from) {
-        new.push(match from {
-            From::New => news(context, key, group, limit)?,
+    for (place, (key, asked)) in keys.iter().zip(&from).enumerate() {
+        // A stream that is named again goes on where the time before ended.
+        let before = keys[..place].iter().zip(&from).filter(|(one, from)| *one == key && matches!(from, From::New)).count() as u64;
+        new.push(match asked {
+            From::New => {
+                let skipped = usize::try_from(limit * before).unwrap_or(usize::MAX);
+                news(context, key, group, limit * (before + 1))?.into_iter().skip(skipped).collect()
+            }
             From::After(_) => Vec::new(),
         });
     }
@@ -59,10 +68,10 @@ pub(crate) fn deliver(context: &mut Context<'_>, request: &Request, resume: &mut
     for (place, ((key, from), new)) in keys.iter().zip(&from).zip(new).enumerate() {
         let entries = match from {
             From::New => {
-                take(context, key, group, consumer, &new, call.is_noack);
                 if new.is_empty() {
                     continue;
                 }
+                take(context, key, group, consumer, &new, call.is_noack);
                 new.into_iter().map(|(id, version)| (id, Some(version))).collect()
             }
             From::After(id) => history(context, key, group, consumer, *id, limit),
@@ -107,13 +116,10 @@ fn take(context: &mut Context<'_>, key: &Key, group: &[u8], consumer: &[u8], new
     let now = context.now;
     with_group(context, key, group, |stream, group| {
         let first = first_id(stream);
-        let (number, is_new) = group.consumer(consumer, now);
+        let (number, _) = group.consumer(consumer, now);
         let known = group.consumers.get_mut(consumer).expect("it was made if it was not there");
-        known.seen = now;
-        if !new.is_empty() {
-            known.active = now;
-            group.is_dirty = true;
-        }
+        (known.seen, known.active) = (now, now);
+        group.is_dirty = true;
         for (id, version) in new {
             group.entries_read = read_with(stream, group.entries_read, *id, first);
             group.last_id = *id;
@@ -126,7 +132,7 @@ fn take(context: &mut Context<'_>, key: &Key, group: &[u8], consumer: &[u8], new
         {
             stream.learn_at_least(next, version + 1);
         }
-        (is_new || !new.is_empty(), ())
+        (true, ())
     });
 }
 

@@ -44,10 +44,7 @@ impl<'a> Call<'a> {
                 call.streams = place + 1;
                 let rest = request.len() - call.streams;
                 if rest % 2 != 0 {
-                    let (name, symbol) = if is_group { ("XREADGROUP", '>') } else { ("XREAD", '$') };
-                    let text =
-                        format!("ERR Unbalanced {name} list of streams: for each stream key an ID or '{symbol}' must be specified.");
-                    return Err(Reply::Error(text.into()).into());
+                    return Err(Stop::error("ERR Unbalanced XREAD list of streams: for each stream key an ID or '$' must be specified."));
                 }
                 call.count = rest / 2;
                 break;

@@ -134,8 +134,9 @@ fn whole_nodes(stream: &crate::redis::keyspace::Stream, kept_from: u64, node: u6
     let mut end = stream.base;
     let mut removed = 0;
     loop {
-        let next = (end / node + 1) * node;
-        if next >= kept_from {
+        // The last node may be shorter.
+        let next = ((end / node + 1) * node).min(stream.version);
+        if next >= kept_from || end == stream.version {
             return end + 1;
         }
         let entries = (next - end) - (stream.hidden.count_below(next + 1) - stream.hidden.count_below(end + 1));
