@@ -68,7 +68,17 @@ impl Door {
         let mut units = unit::take(self, session, requests);
         let mut rest = &mut units[..];
         let mut overtaken = 0;
+        let (mut left_over, mut tries) = (rest.len(), 0);
         while !rest.is_empty() {
+            tries = if rest.len() == left_over { tries + 1 } else { 0 };
+            left_over = rest.len();
+            if tries > TRIES_MAX {
+                let text =
+                    "ERR what this request needs can't be read from the store, or changes faster than it can be read; nothing was done";
+                self.answer(&rest[0], Plan::Reply(Reply::error(text)), out).await;
+                rest = &mut rest[1..];
+                continue;
+            }
             let Carried { answers, waiting, stop } = self.carry_out(rest);
             if let Some(waiting) = waiting {
                 self.keyspace.send();
@@ -109,6 +119,7 @@ impl Door {
                     let _ = waiting.await;
                 }
                 Some(Stopped::Blocked(blocked, deadline)) => {
+                    tries = 0;
                     if let Some(reply) = wait(session, &blocked, deadline).await {
                         self.answer(&rest[0], Plan::Reply(reply), out).await;
                         rest = &mut rest[1..];
@@ -196,6 +207,8 @@ impl Door {
 
 /// Transparent repeats, when others write to the same streams, before the client hears of it.
 const OVERTAKEN_MAX: usize = 100;
+/// So often what a request needs is read before it is given up.
+const TRIES_MAX: usize = 1_000;
 /// How many requests are looked ahead for keys to load.
 const LOADED_TOGETHER_MAX: usize = 256;
 

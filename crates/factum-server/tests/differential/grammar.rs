@@ -115,7 +115,6 @@ const REQUESTS: &[(usize, &str)] = &[
     (1, "HSTRLEN {key} {field}"),
     (1, "HSCAN {key} 0 {?match}"),
     (1, "OBJECT ENCODING {key}"),
-    (1, "OBJECT REFCOUNT {key}"),
     (6, "MULTI"),
     (8, "EXEC"),
     (2, "DISCARD"),

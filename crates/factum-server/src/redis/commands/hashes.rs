@@ -146,7 +146,9 @@ pub(super) fn add_float(context: &mut Context<'_>, request: &Request) -> Answere
 pub(super) fn scan(context: &mut Context<'_>, request: &Request) -> Answered {
     super::keys::cursor(&request[2])?;
     let key = context.key(request.bytes(1));
-    let known = hash(context, &key)?;
+    let Some(known) = hash(context, &key)? else {
+        return Ok(Reply::Array(vec![Reply::text("0"), Reply::Array(Vec::new())]).into());
+    };
     let mut pattern = None;
     let mut place = 3;
     while place < request.len() {
@@ -162,7 +164,6 @@ pub(super) fn scan(context: &mut Context<'_>, request: &Request) -> Answered {
         }
         place += 2;
     }
-    let known = known.unwrap_or_default();
     let wanted = known.iter().filter(|(name, _)| pattern.is_none_or(|pattern| glob::matches(pattern, name)));
     let fields = wanted.flat_map(|(name, value)| [Reply::Bulk(name.clone()), Reply::Bulk(value.clone())]);
     Ok(Reply::Array(vec![Reply::text("0"), Reply::Array(fields.collect())]).into())

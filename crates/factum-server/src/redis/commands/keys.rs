@@ -53,8 +53,8 @@ pub(super) fn object(context: &mut Context<'_>, request: &Request, verb: Verb) -
         Value::Text(text) if text.len() <= 20 && integer(text).is_some() => "int",
         Value::Text(text) if text.len() <= 44 => "embstr",
         Value::Text(_) => "raw",
-        Value::Hash(hash) if hash.len() <= 512 && hash.iter().all(|(name, value)| name.len() <= 64 && value.len() <= 64) => "listpack",
-        Value::Hash(_) => "hashtable",
+        Value::Hash(hash) if hash.is_large() => "hashtable",
+        Value::Hash(_) => "listpack",
         Value::Stream => "stream",
     };
     match verb {
@@ -89,7 +89,12 @@ pub(super) fn memory(context: &mut Context<'_>, request: &Request) -> Answered {
 
 /// Where SCAN goes on.
 pub(super) fn cursor(text: &[u8]) -> Result<u64, Stop> {
-    let cursor = std::str::from_utf8(text).ok().and_then(|text| text.parse().ok());
+    // As C reads a number without a sign.
+    let cursor = match text.strip_prefix(b"-") {
+        Some(rest) => std::str::from_utf8(rest).ok().and_then(|text| text.parse().ok()).map(u64::wrapping_neg),
+        None if text.is_empty() => Some(0),
+        None => std::str::from_utf8(text).ok().and_then(|text| text.parse().ok()),
+    };
     cursor.ok_or(Stop::error("ERR invalid cursor"))
 }
 

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use factum::{NewEvent, RecordedEvent};
+use factum::{GlobalPosition, NewEvent, RecordedEvent, StreamId, StreamVersion};
 use smallvec::SmallVec;
 
 use super::key::Key;
 use super::locate::entry_id;
-use super::state::{Context, Load, Stop};
+use super::state::{Context, Load, State, Stop};
 use crate::redis::entry::{EntryId, event_of, fields_of, recorded_id};
 use crate::redis::resp::Reply;
 
@@ -20,13 +20,18 @@ impl Context<'_> {
             let text = format!("ERR the stream has {} entries; at most {events_max} can be copied to another name as one", source.len());
             return Err(Reply::Error(text.into()).into());
         }
-        let events = match self.state.copied.take() {
-            Some((key, version, generation, events)) if (&key, version, generation) == (from, source.version, source.generation) => events,
-            _ => return Err(Stop::Load(vec![Load::Events(from.clone())])),
+        let Some((_, durable, mut events)) = self.state.copied.take().filter(|(key, ..)| key == from) else {
+            return Err(Stop::Load(vec![Load::Events(from.clone())]));
         };
+        let kept = events.len();
+        events.extend(self.state.on_their_way(&source.id, durable));
+        if events.last().map_or(durable, |event| event.version.get().max(durable)) < source.version {
+            return Err(Stop::Load(vec![Load::Events(from.clone())]));
+        }
         let bytes = events.iter().map(|event| event.data.len() + event.metadata.len() + 256).sum();
         if !self.has_room(events.len(), bytes) {
-            self.state.copied = Some((from.clone(), source.version, source.generation, events));
+            events.truncate(kept);
+            self.state.copied = Some((from.clone(), durable, events));
             return Err(Stop::Full);
         }
         self.slot(to)?;
@@ -66,5 +71,32 @@ impl Context<'_> {
                 NewEvent { tags, occurred_at, ..copy }
             }
         }
+    }
+}
+
+impl State {
+    /// The events of a stream behind a version that are in the open batch.
+    fn on_their_way(&self, stream: &StreamId, after: u64) -> Vec<RecordedEvent> {
+        let mut events = Vec::new();
+        for part in self.open.parts.iter().filter(|part| part.stream == *stream) {
+            let before = part.expected.pinned().unwrap_or_default();
+            for (event, version) in part.events.iter().zip(before.get() + 1..) {
+                let NewEvent { id, event_type, data, metadata, tags, occurred_at } = event.clone();
+                events.push(RecordedEvent {
+                    position: GlobalPosition::START,
+                    stream: stream.clone(),
+                    version: StreamVersion::new(version),
+                    id,
+                    event_type,
+                    recorded_at: jiff::Timestamp::UNIX_EPOCH,
+                    occurred_at,
+                    data,
+                    metadata,
+                    tags,
+                });
+            }
+        }
+        events.retain(|event| event.version.get() > after);
+        events
     }
 }

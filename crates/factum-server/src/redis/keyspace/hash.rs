@@ -21,6 +21,8 @@ struct Fields {
     /// Names and values; `None` where a field was removed.
     list: Vec<Option<(Bytes, Bytes)>>,
     bytes: usize,
+    /// It once had more or longer fields than Redis keeps in a list.
+    is_large: bool,
 }
 
 impl Hash {
@@ -41,6 +43,7 @@ impl Hash {
     /// Writes a field, and says whether it is new. Both are copied.
     pub(crate) fn set(&mut self, name: &[u8], value: &[u8]) -> bool {
         let fields = Arc::make_mut(&mut self.fields);
+        fields.is_large |= name.len() > 64 || value.len() > 64 || fields.places.len() >= 512 && !fields.places.contains_key(name);
         let value = Bytes::copy_from_slice(value);
         fields.bytes += value.len();
         if let Some(place) = fields.places.get(name) {
@@ -71,6 +74,11 @@ impl Hash {
             fields.places = names.enumerate().map(|(place, name)| (name, place)).collect();
         }
         true
+    }
+
+    /// Whether Redis would keep it as a table.
+    pub(crate) fn is_large(&self) -> bool {
+        self.fields.is_large
     }
 
     pub(super) fn write(&self, out: &mut Writer) {

@@ -71,16 +71,21 @@ impl Keyspace {
                 Ok(())
             }
             Load::Events(key) => {
-                let Some((view, epoch)) = self.settled_view(&key).await? else { return Ok(()) };
-                let options = ReadStream {
-                    from: Some(factum::StreamVersion::new(view.base + 1)),
-                    to: Some(factum::StreamVersion::new(view.version)),
-                    ..ReadStream::default()
-                };
-                let events: Vec<RecordedEvent> = self.store.read_stream(&view.stream, options).try_collect().await?;
+                let known = self.settled_view(&key).await?;
+                let epoch = self.lock().epoch;
+                let (mut version, mut events) = (0, Vec::new());
+                if let Some((view, _)) = known {
+                    let options = ReadStream {
+                        from: Some(factum::StreamVersion::new(view.base + 1)),
+                        to: Some(factum::StreamVersion::new(view.version)),
+                        ..ReadStream::default()
+                    };
+                    version = view.version;
+                    events = self.store.read_stream(&view.stream, options).try_collect().await?;
+                }
                 let mut state = self.lock();
-                if state.epoch == epoch.0 {
-                    state.copied = Some((key, view.version, epoch.1, events));
+                if state.epoch == epoch {
+                    state.copied = Some((key, version, events));
                 }
                 Ok(())
             }

@@ -39,8 +39,8 @@ pub(crate) struct State {
     pub(super) names_missed: Option<Vec<Missed>>,
     /// Rises with every change, for WATCH, and with everyone who waits, to tell them apart.
     pub(super) stamp: u64,
-    /// The events of a stream that is to be copied: its key, version and generation.
-    pub(super) copied: Option<(Key, u64, u32, Vec<RecordedEvent>)>,
+    /// The events of a stream that is to be copied: its key, its version, and those that were durable.
+    pub(super) copied: Option<(Key, u64, Vec<RecordedEvent>)>,
     /// By what keys were known that were dropped on purpose.
     pub(super) dropped: HashMap<Key, u64, RandomState>,
     /// How often everything was dropped because an append failed.

@@ -31,6 +31,9 @@ pub(crate) fn manage(context: &mut Context<'_>, verb: Verb, request: &Request) -
     if !has_group && matches!(verb, Verb::XGroupSetId | Verb::XGroupCreateConsumer | Verb::XGroupDelConsumer) {
         return Err(no_group_for_key(&request[2], name));
     }
+    if verb == Verb::XGroupCreate && request.len() > 8 || verb == Verb::XGroupSetId && !matches!(request.len(), 5 | 7) {
+        return Err(wrong_call(request));
+    }
     match verb {
         Verb::XGroupCreate => create(context, request, &key, is_there, &options),
         Verb::XGroupSetId => {
@@ -94,7 +97,7 @@ fn wrong_call(request: &Request) -> Stop {
 }
 
 fn id(stream: &Stream, text: &[u8]) -> Result<EntryId, Stop> {
-    if text == b"$" { Ok(stream.last_id) } else { call::id(text, 0) }
+    if text == b"$" { Ok(stream.last_id) } else { call::bound(text, 0) }
 }
 
 fn changed<'s>(stream: &'s mut Stream, name: &[u8]) -> &'s mut Group {
