@@ -35,7 +35,15 @@ const NEEDS: &[Need] = &[
         purpose: "makes the certificates that encrypted connections are tested with",
         service: None,
     },
+    Need { command: "redis-cli", package: "redis-tools", purpose: "is a client of the Redis door, as is redis-benchmark", service: None },
+    Need { command: "node", package: "nodejs", purpose: "runs ioredis, a client of the Redis door", service: None },
+    Need { command: "npm", package: "npm", purpose: "brings ioredis", service: None },
+    Need { command: "python3", package: "python3-venv", purpose: "runs redis-py, a client of the Redis door", service: None },
 ];
+
+/// The versions of the clients that the Redis door is tested with.
+const REDIS_PY: &str = "redis==8.1.0";
+const IOREDIS: &str = "ioredis@6.0.0";
 
 /// Installs what is missing.
 pub(crate) fn install() -> Outcome {
@@ -53,6 +61,65 @@ pub(crate) fn install() -> Outcome {
     run::run(as_administrator("apt-get").args(["update", "--quiet"]))?;
     run::run(as_administrator("apt-get").args(["install", "--yes", "--quiet"]).args(missing.iter().map(|need| need.package)))?;
     missing.iter().filter_map(|need| need.service).try_for_each(stop)
+}
+
+/// Installs the clients of other languages beside what is built, where nobody else meets them. The tests look for them there.
+pub(crate) fn install_clients() -> Outcome {
+    let folder = run::target_dir()?.join("clients");
+    let python = folder.join("python");
+    if !is_complete(&python, REDIS_PY) {
+        println!("installing {REDIS_PY} in {}", python.display());
+        // The system's own, whose package brings what makes such folders.
+        let program = ["/usr/bin/python3", "python3"].into_iter().find(|program| makes_folders(program));
+        let program = match program {
+            Some(program) => program,
+            None => {
+                run::run(as_administrator("apt-get").args(["update", "--quiet"]))?;
+                run::run(as_administrator("apt-get").args(["install", "--yes", "--quiet", "python3-venv"]))?;
+                "/usr/bin/python3"
+            }
+        };
+        run::run(Command::new(program).args(["-m", "venv", "--clear"]).arg(&python))?;
+        run::run(Command::new(python.join("bin/python")).args([
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+            REDIS_PY,
+        ]))?;
+        complete(&python, REDIS_PY)?;
+    }
+    let node = folder.join("node");
+    if !is_complete(&node, IOREDIS) {
+        println!("installing {IOREDIS} in {}", node.display());
+        std::fs::create_dir_all(&node).map_err(|error| format!("{} can't be made: {error}", node.display()))?;
+        run::run(Command::new("npm").current_dir(&node).args([
+            "install",
+            "--silent",
+            "--no-audit",
+            "--no-fund",
+            "--prefix",
+            ".",
+            IOREDIS,
+        ]))?;
+        complete(&node, IOREDIS)?;
+    }
+    Ok(())
+}
+
+fn makes_folders(program: &str) -> bool {
+    let asked = Command::new(program).args(["-c", "import venv, ensurepip"]).output();
+    asked.is_ok_and(|output| output.status.success())
+}
+
+/// A note in the folder says what was installed there, once all of it was.
+fn is_complete(folder: &Path, version: &str) -> bool {
+    std::fs::read_to_string(folder.join("installed")).is_ok_and(|installed| installed == version)
+}
+
+fn complete(folder: &Path, version: &str) -> Outcome {
+    std::fs::write(folder.join("installed"), version).map_err(|error| format!("{} can't be written to: {error}", folder.display()))
 }
 
 /// Stops a service that installing a package has started; the tests start their own.

@@ -21,6 +21,7 @@ pub(crate) fn run(fuzz_seconds: u64) -> Outcome {
 /// Runs every test and adds up what became of it. The error is the first failure; the others ran all the same.
 pub(crate) fn run_all(fuzz_seconds: u64, totals: &mut Totals) -> Outcome {
     needs::install()?;
+    needs::install_clients()?;
     let failed_before = totals.failed;
     let tests = run::watch(run::cargo().args(["test", "--workspace", "--all-features", "--no-fail-fast"]), |line| totals.add(line));
     if tests.is_err() && totals.failed == failed_before {
