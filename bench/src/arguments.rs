@@ -13,6 +13,7 @@ cargo xtask bench [OPTIONS]     measure Factum beside the limits of this machine
   --dir DIR        where the data goes (default: beside the program that runs, which is not in memory)
   --store URL      file: (the default); memory:, which skips what needs a disk; or postgres: or redis:, which start a server, or the
                    URL of one that runs: stores on a server are measured beside the bare server, with --seconds only
+  --door redis     factum serve beside redis-server, with --seconds, --dir and --scale (at most 1000000 entries) only
   --json           one JSON object instead of a table";
 
 /// What to do.
@@ -35,6 +36,8 @@ pub(crate) struct Arguments {
     pub(crate) in_memory: bool,
     /// The URL of a store on a server.
     pub(crate) served: Option<String>,
+    /// The door beside Redis.
+    pub(crate) door: bool,
     pub(crate) json: bool,
 }
 
@@ -48,6 +51,7 @@ impl Default for Arguments {
             dir: None,
             in_memory: false,
             served: None,
+            door: false,
             json: false,
         }
     }
@@ -72,6 +76,10 @@ pub(crate) fn parse(words: &[String]) -> Result<Task, String> {
             "--streams" => arguments.streams = number(word, value()?, 100_000_000)?,
             "--seconds" => arguments.load = Duration::from_secs(number(word, value()?, 3_600)?),
             "--dir" => arguments.dir = Some(PathBuf::from(value()?)),
+            "--door" => match value()? {
+                "redis" => arguments.door = true,
+                door => return Err(format!("--door takes redis, not {door:?}")),
+            },
             "--store" => match value()? {
                 url if crate::served::is_served(url) => arguments.served = Some(url.to_owned()),
                 url => arguments.in_memory = is_in_memory(url)?,

@@ -9,6 +9,7 @@ mod child;
 mod command;
 mod conditions;
 mod disk;
+mod door;
 mod import;
 mod limit;
 mod log;
@@ -87,6 +88,7 @@ fn measure_here(arguments: &Arguments) -> Outcome<Report> {
 
 fn measure(arguments: &Arguments) -> Outcome {
     let report = match &arguments.served {
+        _ if arguments.door => door::measure(arguments)?,
         Some(url) => served::measure(url, arguments)?,
         None => measure_here(arguments)?,
     };
