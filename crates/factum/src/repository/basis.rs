@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use uuid::Uuid;
 
 use super::Retry;
+use super::turns::Turns;
 use crate::domain::{Codec, Decider};
 use crate::error::Result;
 use crate::{Append, GlobalPosition, NewEvent, Receipt, RecordedEvent, SharedStore, StreamId, StreamVersion};
@@ -15,6 +16,13 @@ pub(super) struct Deciding<D: Decider> {
     pub(super) store: SharedStore,
     pub(super) codec: Codec<D::Event>,
     pub(super) retry: Retry,
+    pub(super) turns: Turns,
+}
+
+impl<D: Decider> Deciding<D> {
+    pub(super) fn new(store: SharedStore) -> Self {
+        Self { store, codec: Codec::new(), retry: Retry::default(), turns: Turns::new() }
+    }
 }
 
 /// A state, and what it is the state of.

@@ -35,7 +35,7 @@ impl<D: Decider> Boundary<D> {
     /// # Panics
     /// As [`Codec::new`].
     pub fn new(store: SharedStore) -> Self {
-        Self { deciding: Deciding { store, codec: Codec::new(), retry: Retry::default() } }
+        Self { deciding: Deciding::new(store) }
     }
 
     /// The same, reading events with `codec`: for another choice about unknown types.

@@ -13,6 +13,7 @@ mod retry;
 mod snapshot;
 mod stream_basis;
 mod transact;
+mod turns;
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -69,8 +70,7 @@ impl<D: Decider> Repository<D> {
     /// # Panics
     /// As [`Codec::new`].
     pub fn new(store: SharedStore) -> Self {
-        let deciding = Deciding { store, codec: Codec::new(), retry: Retry::default() };
-        Self { deciding, hot: HotStates::new(Self::HOT_STATES_MAX), shelf: None, truncated: TruncatedStreams::Refuse }
+        Self { deciding: Deciding::new(store), hot: HotStates::new(Self::HOT_STATES_MAX), shelf: None, truncated: TruncatedStreams::Refuse }
     }
 
     /// The same, reading events with `codec`: for another choice about unknown types.

@@ -9,6 +9,7 @@ use super::basis::{Basis, Deciding, Ground};
 use super::error::CommandError;
 use super::key::KeyedIds;
 use super::options::{CommandOptions, Executed};
+use super::turns::Turn;
 use crate::domain::{Decider, Decision};
 use crate::error::{Conflict, ConflictReason, Error, Result};
 use crate::{Append, ExpectedVersion, NewEvent, Receipt, RecordedEvent, StreamReceipt, StreamVersion, causation, metadata, telemetry};
@@ -48,6 +49,7 @@ impl<D: Decider> Deciding<D> {
         let keyed = options.key.as_deref().map(|key| KeyedIds::new(basis.stream(), key));
         let mut ground = basis.load().instrument(tracing::debug_span!("load")).await?;
         let mut tried = 0;
+        let mut turn: Option<Turn<'_>> = None;
         loop {
             if options.expected.is_some_and(|expected| expected != ground.version) {
                 if let Some(done) = self.repeated(basis, keyed.as_ref(), options, &decide, tried).await? {
@@ -102,6 +104,9 @@ impl<D: Decider> Deciding<D> {
                     }
                     if !self.retry.rest(tried).await {
                         return Err(CommandError::Contended { stream: basis.stream().clone(), attempts: tried, conflict });
+                    }
+                    if turn.is_none() {
+                        turn = Some(self.turns.wait(basis.stream()).await);
                     }
                     ground = basis.renew(ground).instrument(tracing::debug_span!("load")).await?;
                 }
