@@ -42,6 +42,7 @@ pub enum Error {
 /// A server that listens.
 pub struct Server {
     store: SharedStore,
+    door: Arc<Door>,
     redis: Listener,
     http: Option<Http>,
 }
@@ -61,8 +62,8 @@ impl Server {
             Some(address) => Some(Http::bind(Arc::clone(&door), address).await.map_err(at(address))?),
             None => None,
         };
-        let redis = Listener::bind(door).await.map_err(at(redis))?;
-        Ok(Self { store, redis, http })
+        let redis = Listener::bind(Arc::clone(&door)).await.map_err(at(redis))?;
+        Ok(Self { store, door, redis, http })
     }
 
     /// Where programs that speak to Redis find it.
@@ -86,7 +87,7 @@ impl Server {
     /// # Errors
     /// If the store can't be closed.
     pub async fn serve(self, stop: impl Future<Output = ()>) -> factum::Result<()> {
-        let Self { store, redis, http } = self;
+        let Self { store, door, redis, http } = self;
         let watching = async {
             match http {
                 Some(http) => http.serve().await,
@@ -98,6 +99,8 @@ impl Server {
             () = redis.serve(stop) => {}
             () = watching => {}
         }
+        // What clients that are gone had asked for is recorded too.
+        door.keyspace.stop().await;
         store.close().await
     }
 }

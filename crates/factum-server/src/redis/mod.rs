@@ -13,6 +13,8 @@ mod listener;
 pub(crate) mod password;
 pub(crate) mod resp;
 mod session;
+#[cfg(test)]
+mod tests;
 mod unit;
 
 #[cfg(any(test, feature = "fuzzing"))]

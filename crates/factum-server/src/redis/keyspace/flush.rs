@@ -40,6 +40,7 @@ impl Keyspace {
             Ok(receipt) => {
                 state.durable = state.open_number - 1;
                 if let Some(receipt) = receipt {
+                    state.note_positions(&receipt);
                     state.note_versions(written, receipt.records);
                 }
                 state.evict(self.options.cache_bytes_max);

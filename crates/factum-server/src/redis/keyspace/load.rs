@@ -29,7 +29,12 @@ struct Loading<'a> {
 
 impl Drop for Loading<'_> {
     fn drop(&mut self) {
-        self.keyspace.lock().loading.remove(&self.key);
+        let mut state = self.keyspace.lock();
+        // What was read may have been found to be old, and someone else may be reading it again.
+        if state.loading.get(&self.key).is_some_and(|done| Arc::ptr_eq(done, &self.done)) {
+            state.loading.remove(&self.key);
+        }
+        drop(state);
         self.done.notify_waiters();
     }
 }
@@ -166,7 +171,7 @@ impl Keyspace {
         };
         let slot = self.read_slot(&key).await?;
         let mut state = self.lock();
-        if state.epoch == epoch && state.loading.contains_key(&key) {
+        if state.epoch == epoch && state.loading.get(&key).is_some_and(|done| Arc::ptr_eq(done, &loading.done)) {
             state.insert(&key, slot);
             state.evict(self.options.cache_bytes_max);
         }

@@ -21,6 +21,7 @@ mod ranges;
 mod slot;
 mod state;
 mod stream;
+mod tail;
 
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -97,8 +98,12 @@ impl Keyspace {
         };
         let state = Mutex::new(State { open_number: 1, ..State::default() });
         let keyspace = Arc::new(Self { store, options, limits, state, sent: Notify::new(), tasks: Mutex::default() });
-        let flusher = tokio::spawn(Arc::clone(&keyspace).flush());
-        keyspace.tasks.lock().expect("no holder of this lock panics").push(flusher);
+        let tasks = [
+            tokio::spawn(Arc::clone(&keyspace).flush()),
+            tokio::spawn(Arc::clone(&keyspace).tail()),
+            tokio::spawn(Arc::clone(&keyspace).sweep()),
+        ];
+        keyspace.tasks.lock().expect("no holder of this lock panics").extend(tasks);
         keyspace
     }
 

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use factum::{NewEvent, RecordedEvent};
+use factum::{GlobalPosition, NewEvent, RecordedEvent};
 use foldhash::fast::RandomState;
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -41,6 +41,8 @@ pub(crate) struct State {
     pub(super) stamp: u64,
     /// The events of a stream that is to be copied: its key, its version, and those that were durable.
     pub(super) copied: Option<(Key, u64, Vec<RecordedEvent>)>,
+    /// Everything up to this position is known to be our own, or was looked at.
+    pub(super) looked_to: GlobalPosition,
     /// By what keys were known that were dropped on purpose.
     pub(super) dropped: HashMap<Key, u64, RandomState>,
     /// How often everything was dropped because an append failed.
@@ -459,3 +461,16 @@ impl State {
 
 pub(crate) const WRONG_TYPE: Stop = Stop::error("WRONGTYPE Operation against a key holding the wrong kind of value");
 const KEY_TOO_LONG: Stop = Stop::error("ERR the key is too long: an event store's names have at most 1024 bytes, escapes included");
+
+#[cfg(test)]
+impl State {
+    /// How many changes there were, for tests that wait for one.
+    pub(crate) fn stamp_for_tests(&self) -> u64 {
+        self.stamp
+    }
+
+    /// How many keys someone waits for.
+    pub(crate) fn blocked_for_tests(&self) -> usize {
+        self.blocked.len()
+    }
+}

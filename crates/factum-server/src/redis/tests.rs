@@ -1,0 +1,278 @@
+//! The door over stores that fail, wait, or are written to by others.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use factum::{
+    Append, Capabilities, Error, EventStore, EventStoreExt, EventStream, ExpectedVersion, GlobalPosition, InfoStream, ListStreams,
+    NewEvent, ReadLog, ReadStream, Receipt, Record, RecordName, RecordVersion, RecordWrite, Result, SharedStore, Stats, StreamId,
+    StreamInfo, StreamVersion, connect,
+};
+use tokio::sync::Semaphore;
+
+use super::door::Door;
+use super::resp::{Output, Request};
+use super::session::Session;
+use crate::Settings;
+
+/// What happens to the next append.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    /// The disk is full: nothing is recorded.
+    Refused,
+    /// It is recorded, and nobody hears of it.
+    Unheard,
+}
+
+/// The store in memory, with appends that fail, or wait for a permit.
+struct Fated {
+    inner: SharedStore,
+    fates: Mutex<VecDeque<Fate>>,
+    appends: Mutex<Vec<(usize, usize)>>,
+    permits: Semaphore,
+}
+
+impl Fated {
+    async fn new() -> Arc<Self> {
+        let inner = connect("memory:").await.expect("it opens");
+        Arc::new(Self { inner, fates: Mutex::default(), appends: Mutex::default(), permits: Semaphore::new(1_000_000) })
+    }
+
+    fn next(&self, fate: Fate) {
+        self.fates.lock().expect("no holder panics").push_back(fate);
+    }
+}
+
+#[async_trait]
+impl EventStore for Fated {
+    fn capabilities(&self) -> Capabilities {
+        self.inner.capabilities()
+    }
+
+    async fn append(&self, append: Append) -> Result<Receipt> {
+        self.permits.acquire().await.expect("it is not closed").forget();
+        self.appends.lock().expect("no holder panics").push((append.events(), append.records.len()));
+        let fate = self.fates.lock().expect("no holder panics").pop_front();
+        match fate {
+            Some(Fate::Refused) => Err(Error::Unavailable { reason: "the disk is full".to_owned(), source: None }),
+            Some(Fate::Unheard) => {
+                self.inner.append(append).await?;
+                Err(Error::OutcomeUnknown { reason: "the sync failed".to_owned(), source: None })
+            }
+            None => self.inner.append(append).await,
+        }
+    }
+
+    fn read_stream(&self, stream: &StreamId, options: ReadStream) -> EventStream {
+        self.inner.read_stream(stream, options)
+    }
+
+    fn read_log(&self, options: ReadLog) -> EventStream {
+        self.inner.read_log(options)
+    }
+
+    async fn head(&self) -> Result<GlobalPosition> {
+        self.inner.head().await
+    }
+
+    async fn wait_after(&self, position: GlobalPosition) -> Result<()> {
+        self.inner.wait_after(position).await
+    }
+
+    async fn stream(&self, stream: &StreamId) -> Result<Option<StreamInfo>> {
+        self.inner.stream(stream).await
+    }
+
+    fn streams(&self, options: ListStreams) -> InfoStream {
+        self.inner.streams(options)
+    }
+
+    async fn truncate_before(&self, stream: &StreamId, before: StreamVersion) -> Result<StreamInfo> {
+        self.inner.truncate_before(stream, before).await
+    }
+
+    async fn record(&self, name: &RecordName) -> Result<Option<Record>> {
+        self.inner.record(name).await
+    }
+
+    async fn write_record(&self, write: RecordWrite) -> Result<RecordVersion> {
+        self.inner.write_record(write).await
+    }
+
+    async fn stats(&self) -> Result<Stats> {
+        self.inner.stats().await
+    }
+
+    async fn close(&self) -> Result<()> {
+        self.inner.close().await
+    }
+}
+
+fn door(store: &Arc<Fated>) -> Arc<Door> {
+    let store: SharedStore = Arc::<Fated>::clone(store);
+    Arc::new(Door::new(store, Settings { allow_flush: true, allow_debug: true, ..Settings::default() }))
+}
+
+/// A connection, without its socket.
+struct Client {
+    door: Arc<Door>,
+    session: Session,
+}
+
+impl Client {
+    fn of(door: &Arc<Door>) -> Self {
+        let address = SocketAddr::from(([127, 0, 0, 1], 1));
+        let session = Session::new(door.clients.enter(address, address), true);
+        Self { door: Arc::clone(door), session }
+    }
+
+    /// Sends requests together, a line each, and gives the answers as they would be sent.
+    async fn ask(&mut self, lines: &str) -> String {
+        let lines = lines.lines().map(str::trim).filter(|line| !line.is_empty());
+        let mut requests: VecDeque<Request> = lines.map(|line| line.split(' ').collect()).collect();
+        let mut output = Output::default();
+        while !requests.is_empty() {
+            self.door.run(&mut self.session, &mut requests, &mut output).await;
+        }
+        String::from_utf8_lossy(output.bytes_mut()).replace("\r\n", " ")
+    }
+}
+
+#[tokio::test]
+async fn what_was_not_recorded_leaves_no_trace() {
+    let store = Fated::new().await;
+    let door = door(&store);
+    let mut client = Client::of(&door);
+    assert_eq!(client.ask("XADD s 1-0 f before \n GET k").await, "$3 1-0 $-1 ");
+    store.next(Fate::Refused);
+    let refused = client.ask("XADD s 2-0 f lost \n SET k lost").await;
+    assert_eq!(refused.matches("-ERR not recorded: ").count(), 2, "{refused}");
+    assert_eq!(client.ask("XLEN s \n GET k \n EXISTS k").await, ":1 $-1 :0 ");
+    // There is room again.
+    assert_eq!(client.ask("XADD s 2-0 f after \n XLEN s").await, "$3 2-0 :2 ");
+    assert_eq!(store.inner.load(&StreamId::new("s").expect("valid")).await.expect("it reads").len(), 2);
+}
+
+#[tokio::test]
+async fn an_unknown_outcome_is_said_and_then_looked_up() {
+    let store = Fated::new().await;
+    let door = door(&store);
+    let mut client = Client::of(&door);
+    store.next(Fate::Unheard);
+    let unknown = client.ask("INCR k").await;
+    assert!(unknown.contains("it is not known whether this was recorded"), "{unknown}");
+    assert_eq!(client.ask("GET k \n INCR k").await, "$1 1 :2 ");
+}
+
+#[tokio::test]
+async fn a_transaction_is_one_append_whatever_it_holds() {
+    let store = Fated::new().await;
+    let door = door(&store);
+    let mut client = Client::of(&door);
+    client.ask("GET k \n HGET h f \n XLEN s").await;
+    let answer = client.ask("MULTI \n XADD s 1-0 f v \n XADD t 1-0 f v \n SET k 1 \n HSET h f v \n XGROUP CREATE s g 0 \n EXEC").await;
+    assert!(answer.ends_with("*5 $3 1-0 $3 1-0 +OK :1 +OK "), "{answer}");
+    // Two entries and the names of two keys; the records of both, of the stream and of the group.
+    assert_eq!(*store.appends.lock().expect("no holder panics"), [(3, 4)]);
+    store.next(Fate::Refused);
+    let refused = client.ask("MULTI \n XADD s 2-0 f v \n SET k 2 \n EXEC").await;
+    assert!(refused.contains("-ERR not recorded: "), "{refused}");
+    assert_eq!(client.ask("XLEN s \n GET k").await, ":1 $1 1 ");
+}
+
+#[tokio::test]
+async fn nothing_is_shown_before_it_is_durable() {
+    let store = Fated::new().await;
+    let door = door(&store);
+    let (mut writer, mut reader) = (Client::of(&door), Client::of(&door));
+    writer.ask("XADD s 1-0 f v \n SET k old").await;
+    store.permits.forget_permits(usize::MAX >> 4);
+    let writing = tokio::spawn(async move { writer.ask("XADD s 2-0 f v \n SET k new").await });
+    while door.keyspace.lock().stamp_for_tests() < 4 {
+        tokio::task::yield_now().await;
+    }
+    let reading = tokio::spawn(async move { reader.ask("XLEN s \n GET k").await });
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    assert!(!reading.is_finished() && !writing.is_finished());
+    store.permits.add_permits(1_000);
+    assert_eq!(writing.await.expect("it ends"), "$3 2-0 +OK ");
+    assert_eq!(reading.await.expect("it ends"), ":2 $3 new ");
+}
+
+#[tokio::test]
+async fn what_a_client_asked_for_is_recorded_even_if_it_is_gone() {
+    let store = Fated::new().await;
+    let door = door(&store);
+    let mut client = Client::of(&door);
+    client.ask("GET k").await;
+    store.permits.forget_permits(usize::MAX >> 4);
+    // It hangs up while its transaction is on its way.
+    let gone = tokio::time::timeout(Duration::from_millis(20), client.ask("MULTI \n SET k 1 \n XADD s 1-0 f v \n EXEC")).await;
+    assert!(gone.is_err());
+    store.permits.add_permits(1_000);
+    assert_eq!(Client::of(&door).ask("GET k \n XLEN s").await, "$1 1 :1 ");
+}
+
+#[tokio::test]
+async fn appends_of_others_are_built_upon_and_not_overwritten() {
+    let store = Fated::new().await;
+    let door = door(&store);
+    let mut client = Client::of(&door);
+    let order = StreamId::new("Order-1").expect("valid");
+    client.ask("XADD Order-1 1-0 type OrderPlaced total 42").await;
+    for _ in 0..20 {
+        let event = NewEvent::json("OrderPaid", &"by card").expect("it is JSON");
+        store.inner.append_to(&order, ExpectedVersion::Any, vec![event]).await.expect("it is appended");
+        let answer = client.ask("XADD Order-1 * type OrderNoted note x").await;
+        assert!(answer.starts_with('$'), "{answer}");
+    }
+    assert_eq!(client.ask("XLEN Order-1").await, ":41 ");
+    let all = client.ask("XRANGE Order-1 - +").await;
+    assert_eq!(client.ask("DEBUG RELOAD \n XRANGE Order-1 - +").await, format!("+OK {all}"));
+    assert_eq!(all.matches("$10 event_type $9 OrderPaid $12 aggregate_id $1 1 $14 aggregate_type $5 Order ").count(), 20, "{all}");
+    let back = client.ask("XREVRANGE Order-1 + - COUNT 1").await;
+    assert!(back.contains("OrderNoted"), "{back}");
+}
+
+#[tokio::test]
+async fn whoever_waits_is_woken_by_what_others_append() {
+    let store = Fated::new().await;
+    let door = door(&store);
+    let order = StreamId::new("Order-2").expect("valid");
+    let mut client = Client::of(&door);
+    let waiting = tokio::spawn(async move { client.ask("XREAD BLOCK 60000 STREAMS Order-2 $").await });
+    while door.keyspace.lock().blocked_for_tests() == 0 {
+        tokio::task::yield_now().await;
+    }
+    let event = NewEvent::json("OrderPaid", &1).expect("it is JSON");
+    store.inner.append_to(&order, ExpectedVersion::NoStream, vec![event]).await.expect("it is appended");
+    let answer = waiting.await.expect("it ends");
+    assert!(answer.contains("OrderPaid"), "{answer}");
+    assert_eq!(door.keyspace.lock().blocked_for_tests(), 0);
+}
+
+#[tokio::test]
+async fn a_door_that_starts_finds_everything_as_it_was() {
+    let store = Fated::new().await;
+    let mut client = Client::of(&door(&store));
+    client
+        .ask(
+            "XADD s 1-0 f v \n XADD s 2-0 f v \n XADD s 3-0 f v \n XGROUP CREATE s g 0 \n XREADGROUP GROUP g c COUNT 2 STREAMS s > \n XACK s g 1-0
+             XDEL s 3-0 \n SET k v EX 1000 \n HSET h f v g w \n SET gone 1 \n DEL gone \n XADD t 1-0 f v \n DEL t \n XGROUP CREATE u g $ MKSTREAM",
+        )
+        .await;
+    let questions =
+        "XRANGE s - + \n XPENDING s g \n XINFO GROUPS s \n XREADGROUP GROUP g c STREAMS s 0 \n GET k \n HGETALL h \n EXISTS gone t u
+                     DBSIZE \n TYPE u \n XADD s 3-0 f v";
+    let before = client.ask(questions).await;
+    let mut other = Client::of(&door(&store));
+    let after = other.ask(questions).await;
+    assert!(after.contains("-ERR The ID specified in XADD is equal or smaller"), "{after}");
+    assert_eq!(before, after);
+    assert_eq!(other.ask("XADD t 1-0 f v").await, "$3 1-0 ");
+}
