@@ -4,5 +4,6 @@ mod beside;
 mod clients;
 mod configuration;
 mod hostile;
+mod killed;
 mod serving;
 mod wire;
