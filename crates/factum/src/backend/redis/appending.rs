@@ -13,7 +13,8 @@ use super::servers::Servers;
 use crate::error::{Conflict, ConflictReason, Error, Result};
 use crate::store::SendBatch;
 use crate::{
-    Append, ExpectedVersion, GlobalPosition, Query, Receipt, RecordVersion, RecordWrite, StreamAppend, StreamReceipt, StreamVersion,
+    Append, ExpectedVersion, GlobalPosition, NewEvent, Query, Receipt, RecordVersion, RecordWrite, StreamAppend, StreamReceipt,
+    StreamVersion,
 };
 
 /// Where positions are given: partition number `partition` of so many.
@@ -78,6 +79,18 @@ fn for_each(error: Error, count: usize) -> Vec<Result<Receipt>> {
 }
 
 fn add_append(request: &mut Request, append: &Append) {
+    if let Some((part, event)) = plain(append) {
+        match part.expected {
+            ExpectedVersion::Any => request.arg("+any"),
+            ExpectedVersion::StreamExists => request.arg("+exists"),
+            ExpectedVersion::NoStream => request.arg("+0"),
+            ExpectedVersion::Exact(version) => request.arg(format!("+{version}")),
+        };
+        request.arg(part.stream.as_str());
+        add_id(request, event);
+        request.arg(event.event_type.as_str()).arg(&event.data[..]);
+        return;
+    }
     request.arg(append.streams.len());
     for part in &append.streams {
         add_part(request, part);
@@ -95,6 +108,19 @@ fn add_append(request: &mut Request, append: &Append) {
     };
 }
 
+/// The part and the event of an append that is one event for one stream, with nothing besides: most are.
+fn plain(append: &Append) -> Option<(&StreamAppend, &NewEvent)> {
+    let [part] = append.streams.as_slice() else { return None };
+    let [event] = part.events.as_slice() else { return None };
+    let bare = event.metadata.is_empty() && event.occurred_at.is_none() && event.tags.is_empty();
+    (bare && append.records.is_empty() && append.condition.is_none()).then_some((part, event))
+}
+
+fn add_id(request: &mut Request, event: &NewEvent) {
+    let mut id = [0; uuid::fmt::Hyphenated::LENGTH];
+    request.arg(event.id.as_bytes()).arg(&*event.id.hyphenated().encode_lower(&mut id));
+}
+
 fn add_part(request: &mut Request, part: &StreamAppend) {
     request.arg(part.stream.as_str());
     match part.expected {
@@ -105,9 +131,8 @@ fn add_part(request: &mut Request, part: &StreamAppend) {
     };
     request.arg(part.events.len());
     for event in &part.events {
-        let mut id = [0; uuid::fmt::Hyphenated::LENGTH];
-        request.arg(event.id.as_bytes()).arg(&*event.id.hyphenated().encode_lower(&mut id)).arg(event.event_type.as_str());
-        request.arg(&event.data[..]).arg(&event.metadata[..]);
+        add_id(request, event);
+        request.arg(event.event_type.as_str()).arg(&event.data[..]).arg(&event.metadata[..]);
         match event.occurred_at {
             Some(instant) => request.arg(instant.to_string()),
             None => request.arg(""),

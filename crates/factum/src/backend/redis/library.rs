@@ -10,7 +10,8 @@ const BODY: &str = concat!(
     include_str!("lua/matching.lua"),
     include_str!("lua/records.lua"),
     include_str!("lua/upkeep.lua"),
-    include_str!("lua/append.lua")
+    include_str!("lua/append.lua"),
+    include_str!("lua/batch.lua")
 );
 
 /// The version of what the function does with the keys.

@@ -330,7 +330,8 @@ local function write_part(batch, part, before)
     add_to_list(batch.lists.category, category, position)
     ids[#ids + 1], ids[#ids + 2] = event.id, version
     if before == 0 and index == 1 then
-      ids[#ids + 1], ids[#ids + 2] = 'begun', position
+      -- Short hashes are searched from their beginning: what every append asks for stands in front of the ids.
+      ids[3], ids[4], ids[5], ids[6], ids[7], ids[8] = 'first', '1', 'begun', position, event.id, version
     end
   end
   call_with('HSET', prefix .. 'ids:' .. stream, ids)
@@ -380,40 +381,4 @@ local function append_one(batch, in_cluster, parts, records, condition)
     answer[#answer + 1] = record_versions[index]
   end
   return answer
-end
-
--- Carries out a batch of appends, none of which touches what another does. Gives an answer for each.
---
--- Arguments: "cluster" or "single", the number of partitions, which of them this is, the number that positions are to be beyond, and how
--- many appends follow. Each is its parts, its records, and its condition: the position and the query, or -1 for none.
-local function append(keys, args)
-  local in_cluster = args[1] == 'cluster'
-  local place = { partitions = tonumber(args[2]), partition = tonumber(args[3]), counter = tonumber(args[4]) }
-  local batch = begin_batch(prefix_of(keys), place)
-  local at = 6
-  local function take()
-    at = at + 1
-    return args[at - 1]
-  end
-  local answers = {}
-  for number_of_append = 1, tonumber(args[5]) do
-    local parts, records, condition
-    parts, at = parts_of(args, at)
-    records = {}
-    for index = 1, tonumber(take()) do
-      records[index] = record_write_of(take)
-    end
-    local after = tonumber(take())
-    if after >= 0 then
-      condition = { after = after, none_of = query_of(take) }
-    end
-    -- What fails in one append leaves the others as they are.
-    local carried_out, answer = pcall(append_one, batch, in_cluster, parts, records, condition)
-    if not carried_out then
-      answer = { FAILED, type(answer) == 'table' and answer.err or tostring(answer) }
-    end
-    answers[number_of_append] = answer
-  end
-  write_batch(batch)
-  return answers
 end

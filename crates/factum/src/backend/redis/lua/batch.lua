@@ -1,0 +1,94 @@
+-- Batches of appends: one call, one sync of the server, and an answer for each. What is most frequent, one event for one stream, is done here with
+-- few steps; all else by append.lua.
+
+-- The answer to an append that a command did not let be carried out.
+local function failed(reason)
+  return { FAILED, type(reason) == 'table' and reason.err or tostring(reason) }
+end
+
+-- One plain event, as its arguments stand from place `at` on: its expectation behind a "+", and so many in all.
+local PLAIN_COUNT = 6
+
+-- Records one plain event of a stream that is there and as expected: most appends are that, and few steps do it. Gives its answer, or
+-- nothing if it is to be looked at closely; then nothing has been written.
+local function append_plain(batch, args, at)
+  local expected, stream, id, type = args[at], args[at + 1], args[at + 2], args[at + 4]
+  local prefix = batch.prefix
+  local ids = prefix .. 'ids:' .. stream
+  local held = redis.call('HMGET', ids, 'version', id)
+  local before = held[1]
+  if not before or held[2] or (expected ~= '+any' and expected ~= '+exists' and expected ~= '+' .. before) then
+    return nil
+  end
+  local version = number(before + 1)
+  local counter = batch.counter + 1
+  local place = counter * batch.partitions + batch.partition
+  local position = number(place)
+  local wrong = add_entry(prefix .. 'stream:' .. stream, version .. '-0', 'type', type, 'data', args[at + 5], 'id', args[at + 3],
+    'position', position, 'recorded_at_us', batch.recorded_at)
+    or add_entry(prefix .. 'log', position .. '-0', 'stream', stream, 'version', version, 'type', type)
+  if wrong then
+    return { CONTRADICTION, wrong }
+  end
+  batch.counter, batch.head, batch.written = counter, place, true
+  add_to_list(batch.lists.type, type, position)
+  add_to_list(batch.lists.category, category_of(stream), position)
+  redis.call('HSET', ids, 'version', version, id, version)
+  return { RECORDED, place, tonumber(before) }
+end
+
+-- The parts of an append that is one plain event.
+local function plain_parts(args, at)
+  local event = { id = args[at + 2], id_text = args[at + 3], type = args[at + 4], data = args[at + 5], metadata = '', occurred_at = '' }
+  return { { stream = args[at + 1], expected = string.sub(args[at], 2), events = { event } } }
+end
+
+-- Carries out one append whose arguments are from place `at` on. Gives the place behind them, and its answer.
+local function append_next(batch, in_cluster, args, at)
+  if string.byte(args[at]) == 43 then
+    local next = at + PLAIN_COUNT
+    -- In a cluster all keys are looked at before anything is written.
+    local answer = not in_cluster and append_plain(batch, args, at)
+    return next, answer or append_one(batch, in_cluster, plain_parts(args, at), {}, nil)
+  end
+  local parts, next = parts_of(args, at)
+  local function take()
+    next = next + 1
+    return args[next - 1]
+  end
+  local records, condition = {}, nil
+  for index = 1, tonumber(take()) do
+    records[index] = record_write_of(take)
+  end
+  local after = tonumber(take())
+  if after >= 0 then
+    condition = { after = after, none_of = query_of(take) }
+  end
+  -- The place comes back although the append may fail.
+  local carried_out, answer = pcall(append_one, batch, in_cluster, parts, records, condition)
+  return next, carried_out and answer or failed(answer)
+end
+
+-- Carries out a batch of appends, none of which touches what another does. Gives an answer for each.
+--
+-- Arguments: "cluster" or "single", the number of partitions, which of them this is, the number that positions are to be beyond, and how
+-- many appends follow. Each is its parts, its records, and its condition: the position and the query, or -1 for none. One event for one stream,
+-- with nothing besides, is shorter: "+" and what it expects, the stream, its id in bytes and as text, its type, its data.
+local function append(keys, args)
+  local in_cluster = args[1] == 'cluster'
+  local place = { partitions = tonumber(args[2]), partition = tonumber(args[3]), counter = tonumber(args[4]) }
+  local batch = begin_batch(prefix_of(keys), place)
+  local at = 6
+  local answers = {}
+  for number_of_append = 1, tonumber(args[5]) do
+    -- What fails in one append leaves the others as they are.
+    local carried_out, next, answer = pcall(append_next, batch, in_cluster, args, at)
+    if not carried_out then
+      next, answer = at + PLAIN_COUNT, failed(next)
+    end
+    at = next
+    answers[number_of_append] = answer
+  end
+  write_batch(batch)
+  return answers
+end
