@@ -14,6 +14,7 @@ mod error;
 mod event;
 mod metadata;
 mod position;
+pub mod projection;
 mod query;
 mod record;
 mod repository;
@@ -35,6 +36,7 @@ pub use domain::{Aggregate, Codec, Decider, Decision, Event, IntoShapes, Object,
 pub use error::{Conflict, ConflictReason, Error, Result, Source};
 pub use event::{EventType, NewEvent, RecordedEvent};
 pub use position::GlobalPosition;
+pub use projection::{Projection, Projector};
 pub use query::{Query, QueryItem};
 pub use record::{Record, RecordName, RecordVersion, RecordWrite};
 pub use repository::{

@@ -7,7 +7,7 @@ mod group;
 mod handlers;
 pub(crate) mod json_record;
 mod parked;
-mod processor;
+pub(crate) mod processor;
 pub(crate) mod registry;
 mod start;
 mod subscribe;

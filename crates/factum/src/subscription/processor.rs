@@ -12,7 +12,7 @@ use super::registry::{self, Kind};
 use super::start::StartFrom;
 use super::{Checkpoints, Fence, Subscription, SubscriptionOptions};
 use crate::error::{Error, Result};
-use crate::{EventType, GlobalPosition, Query, RecordedEvent, SharedStore, telemetry};
+use crate::{EventStore, EventType, GlobalPosition, Query, RecordedEvent, SharedStore, telemetry};
 
 /// When a processor writes down how far it came. What it handled since is handled again after a crash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -377,6 +377,7 @@ impl Processor {
             }
             run.written = position;
         }
+        report_lag(&*self.store, &self.name, position).await;
         (run.written_at, run.events_since) = (Instant::now(), 0);
         Ok(())
     }
@@ -413,11 +414,21 @@ impl Processor {
     }
 }
 
+/// Says how many events a reader is behind, where the store's positions are counts; looking at all of them would cost more than it tells.
+pub(crate) async fn report_lag(store: &dyn EventStore, reader: &str, position: GlobalPosition) {
+    if telemetry::IS_ON
+        && store.capabilities().contiguous_positions.is_yes()
+        && let Ok(head) = store.head().await
+    {
+        telemetry::lag(reader, head.number().saturating_sub(position.number()));
+    }
+}
+
 /// How often a processor looks whether a parked event is to be handled again.
 const REPLAY_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How a store that is unavailable is tried again.
-pub(super) const STORE: Backoff = Backoff { attempts_max: 12, first: Duration::from_millis(20), longest: Duration::from_secs(5) };
+pub(crate) const STORE: Backoff = Backoff { attempts_max: 12, first: Duration::from_millis(20), longest: Duration::from_secs(5) };
 
 impl std::fmt::Debug for Processor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

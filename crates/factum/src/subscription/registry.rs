@@ -11,6 +11,7 @@ use crate::error::Result;
 pub(crate) enum Kind {
     Subscription,
     Group,
+    Projection,
 }
 
 impl Kind {
@@ -18,6 +19,7 @@ impl Kind {
         match self {
             Self::Subscription => "registry/subscriptions",
             Self::Group => "registry/groups",
+            Self::Projection => "registry/projections",
         }
     }
 }

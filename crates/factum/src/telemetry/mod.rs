@@ -14,6 +14,9 @@ use silence as meter;
 
 pub(crate) use meter::{appended, conflict, folded, handled, lag, loaded, parked};
 
+/// Whether anybody is told; what only serves that need not be found out otherwise.
+pub(crate) const IS_ON: bool = cfg!(feature = "opentelemetry");
+
 /// Where a state was taken from before what is new was folded into it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LoadedFrom {

@@ -1,0 +1,278 @@
+//! Rebuilding beside the running version: fill new tables, compare them with the old at the same position, switch readers over in one
+//! transaction, drop the old.
+
+use std::time::{Duration, Instant};
+
+use futures::TryStreamExt;
+
+use super::{SqlRows, SqlTarget, SqlValue, gone, names, number, of, signed};
+use crate::error::{Error, Result};
+use crate::projection::projector::Running;
+use crate::projection::target::{Build, Target};
+use crate::projection::{Projection, Projector};
+use crate::{GlobalPosition, ReadLog};
+
+/// A version of a projection, as its row says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BuildState {
+    /// The version.
+    pub version: u32,
+    /// How far its rows are.
+    pub position: GlobalPosition,
+    /// Whether readers see it.
+    pub is_live: bool,
+    /// Its tables, with their whole names.
+    pub tables: Vec<String>,
+}
+
+/// How two versions differ, at one position.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Comparison {
+    /// Where both are.
+    pub position: GlobalPosition,
+    /// Table by table.
+    pub tables: Vec<TableDifference>,
+}
+
+/// How two versions of a table differ.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TableDifference {
+    /// Its name, without a version.
+    pub table: String,
+    /// How many rows the version has that readers see.
+    pub rows_now: u64,
+    /// How many rows the new version has.
+    pub rows_new: u64,
+    /// How many of the old version's rows are not in the new one as they are.
+    pub only_now: u64,
+    /// How many of the new version's rows are not in the old one as they are.
+    pub only_new: u64,
+    /// A few of those, the old ones marked with `-` and the new ones with `+`.
+    pub examples: Vec<String>,
+}
+
+impl Comparison {
+    /// Whether the new version has the same rows.
+    pub fn is_same(&self) -> bool {
+        self.tables.iter().all(|table| table.only_now == 0 && table.only_new == 0 && table.rows_now == table.rows_new)
+    }
+}
+
+/// A new version that is being built beside the one that readers see.
+pub struct Rebuild<P> {
+    projector: Projector<P, SqlTarget>,
+    running: Running,
+    now: u32,
+}
+
+/// So many differing rows are shown for each table and version.
+const EXAMPLES: u32 = 5;
+/// So many events may be missing when both versions are brought to one position, while the old one has to wait.
+const BEHIND_MAX: usize = 2_000;
+/// How long the old version is waited for where it is behind the new one.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+impl<P: Projection<SqlRows>> Projector<P, SqlTarget> {
+    /// Begins to build a new version of the rows beside the one that readers see, or goes on with one that was begun.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if there is no version to compare with, and what the database says.
+    pub async fn rebuild(&self) -> Result<Rebuild<P>> {
+        let name = self.projection.name();
+        let builds = self.target.builds(name).await?;
+        let Some(live) = builds.iter().find(|build| build.is_live) else {
+            return Err(Error::invalid(format!("projection {name} has no rows yet that a rebuild could replace; run it first")));
+        };
+        let begun = builds.iter().map(|build| build.version).filter(|version| *version > live.version).max();
+        let projector =
+            (*self).clone().version(begun.or(self.version).filter(|version| *version > live.version).unwrap_or(live.version + 1));
+        let running = projector.claim().await?;
+        Ok(Rebuild { projector, running, now: live.version })
+    }
+}
+
+impl<P: Projection<SqlRows>> Rebuild<P> {
+    /// The version that is being built.
+    pub fn version(&self) -> u32 {
+        self.running.build.version
+    }
+
+    /// Applies everything up to where the version that readers see was when this was asked.
+    ///
+    /// # Errors
+    /// As [`Projector::run_to_end`].
+    pub async fn catch_up(&mut self) -> Result<()> {
+        let up_to = self.projector.target.position(&self.running.build.name).await?;
+        let mut events = self.projector.store.read_log(self.missing(up_to)).try_chunks(self.projector.batch_events_max);
+        while let Some(batch) = events.try_next().await.map_err(|error| error.1)? {
+            let to = batch.last().map_or(up_to, |event| event.position);
+            self.projector.apply(&mut self.running, &batch, to).await?;
+        }
+        self.projector.apply(&mut self.running, &[], up_to).await
+    }
+
+    /// Compares both versions at one position, while neither can move.
+    ///
+    /// # Errors
+    /// As [`Projector::run_to_end`]; [`Error::Unavailable`] if the old version does not run and is behind.
+    pub async fn compare(&mut self) -> Result<Comparison> {
+        let (mut rows, at) = self.at_one_position().await?;
+        let comparison = self.difference(&mut rows, at).await?;
+        self.projector.target.keep(rows).await?;
+        self.running.claim.position = at;
+        Ok(comparison)
+    }
+
+    /// Lets readers see the new version instead of the old one, from one moment to the next, with both at the same position. Whoever runs
+    /// the old one is told so, and ends.
+    ///
+    /// # Errors
+    /// As [`Rebuild::compare`].
+    pub async fn switch(mut self) -> Result<Projector<P, SqlTarget>> {
+        let (mut rows, _) = self.at_one_position().await?;
+        let build = &self.running.build;
+        let retire = "UPDATE factum_projections SET live = 0, fence = fence + 1 WHERE name = $1 AND version <> $2";
+        rows.execute(retire, &of(build)).await?;
+        rows.execute("UPDATE factum_projections SET live = 1 WHERE name = $1 AND version = $2", &of(build)).await?;
+        rows.to_show = Some(build.clone());
+        self.projector.target.keep(rows).await?;
+        Ok(self.projector)
+    }
+
+    /// Gives the new version up, and drops its tables.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn abandon(self) -> Result<()> {
+        let Build { name, version, .. } = &self.running.build;
+        self.projector.target.drop_version(name, *version).await
+    }
+
+    fn missing(&self, up_to: GlobalPosition) -> ReadLog {
+        let query = self.projector.projection.query();
+        ReadLog { after: self.running.claim.position, up_to: Some(up_to), query, ..ReadLog::default() }
+    }
+
+    /// A transaction in which both versions are locked and at the same position.
+    async fn at_one_position(&mut self) -> Result<(SqlRows, GlobalPosition)> {
+        let begun = Instant::now();
+        loop {
+            self.catch_up().await?;
+            let Running { build, claim, .. } = &self.running;
+            let mut rows = self.projector.target.transaction(build).await?;
+            let lock = "UPDATE factum_projections SET position = position WHERE name = $1 AND version = $2 RETURNING position";
+            let old = rows.fetch(lock, &[build.name.as_str().into(), self.now.into()]).await?.pop().ok_or_else(|| gone(build))?;
+            let at = GlobalPosition::from_number(number(&old[0]));
+            if at < claim.position {
+                drop(rows);
+                if begun.elapsed() > PATIENCE {
+                    let name = &build.name;
+                    return Err(Error::Unavailable {
+                        reason: format!("version {} of projection {name} is behind at position {at} and does not move; run it", self.now),
+                        source: None,
+                    });
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                continue;
+            }
+            let events: Vec<_> = self.projector.store.read_log(self.missing(at)).try_collect().await?;
+            if events.len() > BEHIND_MAX {
+                continue;
+            }
+            let step = "UPDATE factum_projections SET position = $4 WHERE name = $1 AND version = $2 AND fence = $3";
+            let [name, version] = of(build);
+            if rows.execute(step, &[name, version, signed(claim.fence), signed(at.number())]).await? == 0 {
+                return Err(super::fenced(build, claim.fence, claim.fence + 1));
+            }
+            match self.projector.projection.apply_all(&events, &mut rows).await {
+                Ok(()) => return Ok((rows, at)),
+                // What fails is seen to as everywhere: one by one, with retries, parked or an error.
+                Err(_) => {
+                    drop(rows);
+                    self.projector.apply(&mut self.running, &events, at).await?;
+                }
+            }
+        }
+    }
+
+    async fn difference(&self, rows: &mut SqlRows, position: GlobalPosition) -> Result<Comparison> {
+        let mut tables = Vec::new();
+        for table in &self.running.build.tables {
+            let (now, new) = (names::table(table, self.now), names::table(table, self.version()));
+            let mut examples = Vec::new();
+            let mut counts = [0; 4];
+            for (count, sql) in counts.iter_mut().zip([
+                format!("SELECT COUNT(*) FROM {now}"),
+                format!("SELECT COUNT(*) FROM {new}"),
+                format!("SELECT COUNT(*) FROM (SELECT * FROM {now} EXCEPT SELECT * FROM {new}) d"),
+                format!("SELECT COUNT(*) FROM (SELECT * FROM {new} EXCEPT SELECT * FROM {now}) d"),
+            ]) {
+                *count = rows.fetch(&sql, &[]).await?.first().map(|row| number(&row[0])).unwrap_or_default();
+            }
+            for (mark, one, other) in [('-', &now, &new), ('+', &new, &now)] {
+                for row in rows.fetch(&format!("SELECT * FROM {one} EXCEPT SELECT * FROM {other} LIMIT {EXAMPLES}"), &[]).await? {
+                    let values: Vec<String> = row.iter().map(SqlValue::to_string).collect();
+                    examples.push(format!("{mark} {}", values.join(", ")));
+                }
+            }
+            let [rows_now, rows_new, only_now, only_new] = counts;
+            tables.push(TableDifference { table: table.clone(), rows_now, rows_new, only_now, only_new, examples });
+        }
+        Ok(Comparison { position, tables })
+    }
+}
+
+impl SqlTarget {
+    /// The versions that there are of a projection's rows.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn builds(&self, name: &str) -> Result<Vec<BuildState>> {
+        let select = "SELECT version, position, live, tables FROM factum_projections WHERE name = $1 ORDER BY version";
+        let build = |row: Vec<SqlValue>| {
+            let version = u32::try_from(number(&row[0])).unwrap_or_default();
+            let tables = row[3].as_text().unwrap_or_default().split(',').filter(|table| !table.is_empty());
+            let tables = tables.map(|table| names::table(table, version)).collect();
+            BuildState { version, position: GlobalPosition::from_number(number(&row[1])), is_live: number(&row[2]) == 1, tables }
+        };
+        Ok(self.fetch(select, &[name.into()]).await?.into_iter().map(build).collect())
+    }
+
+    /// Drops the tables of a version that readers don't see.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if readers see it, or there is none; and what the database says.
+    pub async fn drop_version(&self, name: &str, version: u32) -> Result<()> {
+        let build = Build { name: name.to_owned(), version, tables: Vec::new() };
+        let mut rows = self.transaction(&build).await?;
+        let remove = "DELETE FROM factum_projections WHERE name = $1 AND version = $2 AND live = 0 RETURNING tables";
+        let Some(row) = rows.fetch(remove, &of(&build)).await?.pop() else {
+            return Err(Error::invalid(format!("version {version} of projection {name} is not there, or is the one that readers see")));
+        };
+        rows.execute("DELETE FROM factum_parked WHERE name = $1 AND version = $2", &of(&build)).await?;
+        for table in row[0].as_text().unwrap_or_default().split(',').filter(|table| !table.is_empty()) {
+            rows.execute(&format!("DROP TABLE IF EXISTS {}", names::table(table, version)), &[]).await?;
+        }
+        self.keep(rows).await
+    }
+
+    /// Drops the tables of all versions but the one that readers see; how many versions that were.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn drop_old(&self, name: &str) -> Result<usize> {
+        let builds = self.builds(name).await?;
+        let live = builds.iter().find(|build| build.is_live).map_or(u32::MAX, |build| build.version);
+        let old: Vec<u32> = builds.iter().filter(|build| !build.is_live && build.version < live).map(|build| build.version).collect();
+        for version in &old {
+            self.drop_version(name, *version).await?;
+        }
+        Ok(old.len())
+    }
+}
+
+impl<P> std::fmt::Debug for Rebuild<P> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Rebuild").field("build", &self.running.build).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,107 @@
+//! Rows in tables, within a transaction: statements with values, in which a table's name in braces stands for the table of this version.
+
+use sqlx::{AssertSqlSafe, Row};
+use tokio::sync::OwnedMutexGuard;
+
+use super::value::SqlValue;
+use super::{names, trouble};
+use crate::error::Result;
+use crate::projection::target::Build;
+
+/// The tables of one version of a projection, in a transaction.
+///
+/// Placeholders are `$1`, `$2`, … in every database. `{orders}` stands for the table `orders` of this version, if the projection names it
+/// among its [`tables`](crate::Projection::tables).
+pub struct SqlRows {
+    pub(super) transaction: Transaction,
+    names: Vec<(String, String)>,
+    /// What readers are to see, once it is kept.
+    pub(super) to_show: Option<Build>,
+    /// The turn to write, given on when the transaction has ended.
+    _turn: Option<OwnedMutexGuard<()>>,
+}
+
+pub(super) enum Transaction {
+    #[cfg(feature = "sqlite")]
+    Sqlite(sqlx::Transaction<'static, sqlx::Sqlite>),
+    #[cfg(feature = "postgres")]
+    Postgres(sqlx::Transaction<'static, sqlx::Postgres>),
+}
+
+/// Binds a value; drivers have a type of query each, so it can't be a function.
+macro_rules! bind {
+    ($query:expr, $value:expr) => {
+        match $value {
+            SqlValue::Null => $query.bind(super::value::Nothing),
+            SqlValue::Integer(number) => $query.bind(*number),
+            SqlValue::Real(number) => $query.bind(*number),
+            SqlValue::Text(text) => $query.bind(text.clone()),
+            SqlValue::Bytes(bytes) => $query.bind(bytes.clone()),
+            SqlValue::Boolean(yes) => $query.bind(*yes),
+        }
+    };
+}
+/// Does the same with either kind of transaction.
+macro_rules! with {
+    ($transaction:expr, $inner:ident => $do:expr) => {
+        match $transaction {
+            #[cfg(feature = "sqlite")]
+            Transaction::Sqlite($inner) => $do,
+            #[cfg(feature = "postgres")]
+            Transaction::Postgres($inner) => $do,
+        }
+    };
+}
+pub(super) use with;
+
+impl SqlRows {
+    pub(super) fn new(transaction: Transaction, build: &Build, turn: Option<OwnedMutexGuard<()>>) -> Self {
+        let names = build.tables.iter().map(|table| (format!("{{{table}}}"), names::table(table, build.version))).collect();
+        Self { transaction, names, to_show: None, _turn: turn }
+    }
+
+    /// Runs one statement with values, and says how many rows it changed.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn execute(&mut self, sql: &str, values: &[SqlValue]) -> Result<u64> {
+        let sql = AssertSqlSafe(self.with_names(sql));
+        let changed = with!(&mut self.transaction, inner => {
+            let query = values.iter().fold(sqlx::query(sql), |query, value| bind!(query, value));
+            query.execute(&mut **inner).await.map_err(trouble)?.rows_affected()
+        });
+        Ok(changed)
+    }
+
+    /// Reads rows.
+    ///
+    /// # Errors
+    /// What the database says; and if a column is of a type that no [`SqlValue`] is, which a `CAST` in the statement changes.
+    pub async fn fetch(&mut self, sql: &str, values: &[SqlValue]) -> Result<Vec<Vec<SqlValue>>> {
+        let sql = AssertSqlSafe(self.with_names(sql));
+        match &mut self.transaction {
+            #[cfg(feature = "sqlite")]
+            Transaction::Sqlite(inner) => {
+                let query = values.iter().fold(sqlx::query(sql), |query, value| bind!(query, value));
+                let rows = query.fetch_all(&mut **inner).await.map_err(trouble)?;
+                rows.iter().map(|row| (0..row.len()).map(|column| super::sqlite::value(row, column)).collect()).collect()
+            }
+            #[cfg(feature = "postgres")]
+            Transaction::Postgres(inner) => {
+                let query = values.iter().fold(sqlx::query(sql), |query, value| bind!(query, value));
+                let rows = query.fetch_all(&mut **inner).await.map_err(trouble)?;
+                rows.iter().map(|row| (0..row.len()).map(|column| super::postgres::value(row, column)).collect()).collect()
+            }
+        }
+    }
+
+    fn with_names(&self, sql: &str) -> String {
+        self.names.iter().fold(sql.to_owned(), |sql, (placeholder, name)| sql.replace(placeholder.as_str(), name))
+    }
+}
+
+impl std::fmt::Debug for SqlRows {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SqlRows").field("names", &self.names).finish_non_exhaustive()
+    }
+}

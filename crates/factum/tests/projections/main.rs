@@ -1,0 +1,71 @@
+//! Projections into every place: exactly once wherever they are cut off, fenced, rebuilt beside the running version.
+
+mod cutting;
+mod failing;
+mod places;
+mod rebuilding;
+mod totals;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use factum::SharedStore;
+use futures::future::BoxFuture;
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+
+use places::Database;
+
+pub(crate) type Outcome<T = ()> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
+
+/// Something that must hold in every database.
+pub(crate) type Rule = fn(SharedStore, Arc<Database>) -> BoxFuture<'static, Outcome>;
+
+macro_rules! rules {
+    ($($module:ident::$rule:ident),* $(,)?) => {
+        &[$((stringify!($rule), |store, database| Box::pin($module::$rule(store, database)))),*]
+    };
+}
+
+const RULES: &[(&str, Rule)] = rules![
+    cutting::rows_are_the_fold_of_the_log_wherever_it_is_cut_off,
+    cutting::two_runners_apply_each_event_once,
+    failing::an_event_that_fails_stops_it_or_is_parked_and_replayed,
+    failing::who_wrote_it_reads_it,
+    failing::nulls_and_numbers_come_back_as_they_were,
+    rebuilding::a_rebuild_is_compared_and_switched_to_in_one_moment,
+    rebuilding::a_rebuild_goes_on_while_the_old_version_runs,
+];
+
+fn main() -> ExitCode {
+    let mut trials = vec![
+        Trial::test("memory::rows_are_the_fold_of_the_log", || in_runtime(cutting::in_memory())),
+        Trial::test("every_store::rows_are_the_fold_of_the_log", || in_runtime(cutting::from_files())),
+    ];
+    for place in places::all() {
+        for (name, rule) in RULES {
+            let place = place.clone();
+            trials.push(Trial::test(format!("{}::{name}", place.name()), move || {
+                in_runtime(async {
+                    let store = factum::connect("memory:").await?;
+                    tokio::time::timeout(std::time::Duration::from_secs(180), rule(store, Arc::new(place.database().await?))).await?
+                })
+            }));
+        }
+    }
+    #[cfg(feature = "redis")]
+    if factum_servers::RedisServer::program().is_some() {
+        trials.push(Trial::test("redis::rows_are_the_fold_of_the_log_wherever_it_is_cut_off", || in_runtime(cutting::in_redis())));
+    }
+    for (name, reason) in places::missing() {
+        trials.push(Trial::ignorable_test(format!("{name}::every_rule"), move || match std::env::var_os("CI") {
+            Some(_) => Err(Failed::from(reason)),
+            None => Ok(Completion::ignored_with(reason)),
+        }));
+    }
+    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+}
+
+fn in_runtime(trial: impl Future<Output = Outcome>) -> Result<(), Failed> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    runtime.block_on(trial).map_err(|error| Failed::from(error.to_string()))
+}
