@@ -12,9 +12,11 @@ mod rows;
 mod sqlite;
 mod value;
 
+#[cfg(feature = "sqlite")]
 use std::sync::Arc;
 
 use async_trait::async_trait;
+#[cfg(feature = "sqlite")]
 use tokio::sync::Mutex;
 
 use self::rows::{Transaction, with};
@@ -33,6 +35,7 @@ pub struct SqlTarget {
     pool: Pool,
     /// Whose turn it is to write to SQLite. It has one writer at a time, and lets others look for their chance from time to time; of two who
     /// write all the time one would starve.
+    #[cfg(feature = "sqlite")]
     turn: Arc<Mutex<()>>,
 }
 
@@ -66,13 +69,18 @@ impl SqlTarget {
             Some(("sqlite", path)) => Pool::Sqlite(sqlite::open(path).await?),
             #[cfg(feature = "postgres")]
             Some(("postgres" | "postgresql", _)) => Pool::Postgres(postgres::open(url).await?),
-            #[cfg(not(all(feature = "sqlite", feature = "postgres")))]
-            Some(("sqlite" | "postgres" | "postgresql", _)) => {
-                return Err(Error::invalid("this build does not have that database; build it with the feature sqlite or postgres"));
+            _ => {
+                return Err(Error::invalid(
+                    "a projection's database is sqlite:PATH, with the feature sqlite, or postgres://USER:PASSWORD@HOST:PORT/DATABASE, with \
+                     the feature postgres",
+                ));
             }
-            _ => return Err(Error::invalid("a projection's database is sqlite:PATH or postgres://USER:PASSWORD@HOST:PORT/DATABASE")),
         };
-        let target = Self { pool, turn: Arc::default() };
+        let target = Self {
+            pool,
+            #[cfg(feature = "sqlite")]
+            turn: Arc::default(),
+        };
         let mut rows = target.transaction(&Build { name: String::new(), version: 0, tables: Vec::new() }).await?;
         #[cfg(feature = "postgres")]
         if matches!(rows.transaction, Transaction::Postgres(_)) {

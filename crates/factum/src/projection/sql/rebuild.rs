@@ -117,7 +117,7 @@ impl<P: Projection<SqlRows>> Rebuild<P> {
     /// As [`Projector::run_to_end`]; [`Error::Unavailable`] if the old version does not run and is behind.
     pub async fn compare(&mut self) -> Result<Comparison> {
         let (mut rows, at) = self.at_one_position().await?;
-        let comparison = self.difference(&mut rows, at).await?;
+        let comparison = difference(&mut rows, &self.running.build, self.now, at).await?;
         self.projector.target.keep(rows).await?;
         self.running.claim.position = at;
         Ok(comparison)
@@ -130,11 +130,7 @@ impl<P: Projection<SqlRows>> Rebuild<P> {
     /// As [`Rebuild::compare`].
     pub async fn switch(mut self) -> Result<Projector<P, SqlTarget>> {
         let (mut rows, _) = self.at_one_position().await?;
-        let build = &self.running.build;
-        let retire = "UPDATE factum_projections SET live = 0, fence = fence + 1 WHERE name = $1 AND version <> $2";
-        rows.execute(retire, &of(build)).await?;
-        rows.execute("UPDATE factum_projections SET live = 1 WHERE name = $1 AND version = $2", &of(build)).await?;
-        rows.to_show = Some(build.clone());
+        show(&mut rows, &self.running.build).await?;
         self.projector.target.keep(rows).await?;
         Ok(self.projector)
     }
@@ -194,32 +190,6 @@ impl<P: Projection<SqlRows>> Rebuild<P> {
             }
         }
     }
-
-    async fn difference(&self, rows: &mut SqlRows, position: GlobalPosition) -> Result<Comparison> {
-        let mut tables = Vec::new();
-        for table in &self.running.build.tables {
-            let (now, new) = (names::table(table, self.now), names::table(table, self.version()));
-            let mut examples = Vec::new();
-            let mut counts = [0; 4];
-            for (count, sql) in counts.iter_mut().zip([
-                format!("SELECT COUNT(*) FROM {now}"),
-                format!("SELECT COUNT(*) FROM {new}"),
-                format!("SELECT COUNT(*) FROM (SELECT * FROM {now} EXCEPT SELECT * FROM {new}) d"),
-                format!("SELECT COUNT(*) FROM (SELECT * FROM {new} EXCEPT SELECT * FROM {now}) d"),
-            ]) {
-                *count = rows.fetch(&sql, &[]).await?.first().map(|row| number(&row[0])).unwrap_or_default();
-            }
-            for (mark, one, other) in [('-', &now, &new), ('+', &new, &now)] {
-                for row in rows.fetch(&format!("SELECT * FROM {one} EXCEPT SELECT * FROM {other} LIMIT {EXAMPLES}"), &[]).await? {
-                    let values: Vec<String> = row.iter().map(SqlValue::to_string).collect();
-                    examples.push(format!("{mark} {}", values.join(", ")));
-                }
-            }
-            let [rows_now, rows_new, only_now, only_new] = counts;
-            tables.push(TableDifference { table: table.clone(), rows_now, rows_new, only_now, only_new, examples });
-        }
-        Ok(Comparison { position, tables })
-    }
 }
 
 impl SqlTarget {
@@ -236,6 +206,77 @@ impl SqlTarget {
             BuildState { version, position: GlobalPosition::from_number(number(&row[1])), is_live: number(&row[2]) == 1, tables }
         };
         Ok(self.fetch(select, &[name.into()]).await?.into_iter().map(build).collect())
+    }
+
+    /// Compares the newest version with the one that readers see, from outside the programs that run them, at a moment when both are at the
+    /// same position. Such a moment is waited for.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if there is no newer version; [`Error::Unavailable`] if they are not at the same position for so long; and what the
+    /// database says.
+    pub async fn compare(&self, name: &str, patience: Duration) -> Result<Comparison> {
+        let (mut rows, build, now, position) = self.level(name, patience).await?;
+        let comparison = difference(&mut rows, &build, now, position).await?;
+        self.keep(rows).await?;
+        Ok(comparison)
+    }
+
+    /// Lets readers see the newest version, from outside the programs that run them. The one that runs the old version ends. Which version
+    /// that is, and where it is.
+    ///
+    /// # Errors
+    /// As [`SqlTarget::compare`].
+    pub async fn switch(&self, name: &str, patience: Duration) -> Result<(u32, GlobalPosition)> {
+        let (mut rows, build, _, position) = self.level(name, patience).await?;
+        show(&mut rows, &build).await?;
+        self.keep(rows).await?;
+        Ok((build.version, position))
+    }
+
+    /// A transaction in which the newest version and the one that readers see are locked and at the same position.
+    async fn level(&self, name: &str, patience: Duration) -> Result<(SqlRows, Build, u32, GlobalPosition)> {
+        let begun = Instant::now();
+        loop {
+            let builds = self.builds(name).await?;
+            let Some(live) = builds.iter().find(|build| build.is_live) else {
+                return Err(Error::invalid(format!("there is no projection {name:?} in this database")));
+            };
+            let newest = builds.last().filter(|build| build.version > live.version);
+            let version = newest.map(|build| build.version).ok_or_else(|| {
+                let now = live.version;
+                Error::invalid(format!("projection {name} has no version after {now}, which readers see; run the program with a later one"))
+            })?;
+            let mut rows = self.transaction(&Build { name: name.to_owned(), version, tables: Vec::new() }).await?;
+            let lock = "UPDATE factum_projections SET position = position WHERE name = $1 RETURNING version, position, tables";
+            let mut positions = (None, None);
+            let mut tables = Vec::new();
+            for row in rows.fetch(lock, &[name.into()]).await? {
+                let position = GlobalPosition::from_number(number(&row[1]));
+                if number(&row[0]) == u64::from(live.version) {
+                    positions.0 = Some(position);
+                } else if number(&row[0]) == u64::from(version) {
+                    positions.1 = Some(position);
+                    tables = row[2].as_text().unwrap_or_default().split(',').map(str::to_owned).collect();
+                }
+            }
+            match positions {
+                (Some(now), Some(new)) if now == new => {
+                    return Ok((rows, Build { name: name.to_owned(), version, tables }, live.version, now));
+                }
+                (now, new) if begun.elapsed() >= patience => {
+                    let (now, new) = (now.unwrap_or_default(), new.unwrap_or_default());
+                    return Err(Error::Unavailable {
+                        reason: format!(
+                            "version {} of projection {name} is at position {now}, version {version} at {new}; run both until they are level",
+                            live.version
+                        ),
+                        source: None,
+                    });
+                }
+                _ => drop(rows),
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     /// Drops the tables of a version that readers don't see.
@@ -269,6 +310,42 @@ impl SqlTarget {
         }
         Ok(old.len())
     }
+}
+
+/// Compares the tables of a build with those of the version `now`.
+async fn difference(rows: &mut SqlRows, build: &Build, now_version: u32, position: GlobalPosition) -> Result<Comparison> {
+    let mut tables = Vec::new();
+    for table in &build.tables {
+        let (now, new) = (names::table(table, now_version), names::table(table, build.version));
+        let mut examples = Vec::new();
+        let mut counts = [0; 4];
+        for (count, sql) in counts.iter_mut().zip([
+            format!("SELECT COUNT(*) FROM {now}"),
+            format!("SELECT COUNT(*) FROM {new}"),
+            format!("SELECT COUNT(*) FROM (SELECT * FROM {now} EXCEPT SELECT * FROM {new}) d"),
+            format!("SELECT COUNT(*) FROM (SELECT * FROM {new} EXCEPT SELECT * FROM {now}) d"),
+        ]) {
+            *count = rows.fetch(&sql, &[]).await?.first().map(|row| number(&row[0])).unwrap_or_default();
+        }
+        for (mark, one, other) in [('-', &now, &new), ('+', &new, &now)] {
+            for row in rows.fetch(&format!("SELECT * FROM {one} EXCEPT SELECT * FROM {other} LIMIT {EXAMPLES}"), &[]).await? {
+                let values: Vec<String> = row.iter().map(SqlValue::to_string).collect();
+                examples.push(format!("{mark} {}", values.join(", ")));
+            }
+        }
+        let [rows_now, rows_new, only_now, only_new] = counts;
+        tables.push(TableDifference { table: table.clone(), rows_now, rows_new, only_now, only_new, examples });
+    }
+    Ok(Comparison { position, tables })
+}
+
+/// Makes a build the one that readers see, once this is kept, and ends whoever runs another one.
+async fn show(rows: &mut SqlRows, build: &Build) -> Result<()> {
+    let retire = "UPDATE factum_projections SET live = 0, fence = fence + 1 WHERE name = $1 AND version <> $2";
+    rows.execute(retire, &of(build)).await?;
+    rows.execute("UPDATE factum_projections SET live = 1 WHERE name = $1 AND version = $2", &of(build)).await?;
+    rows.to_show = Some(build.clone());
+    Ok(())
 }
 
 impl<P> std::fmt::Debug for Rebuild<P> {
