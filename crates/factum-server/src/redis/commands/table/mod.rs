@@ -111,11 +111,7 @@ impl Command {
     /// Which of a request's arguments are keys.
     pub(crate) fn key_places(&self, request: &Request) -> Vec<usize> {
         if self.is(MOVABLEKEYS) {
-            let Some(streams) = request.iter().skip(1).position(|argument| argument.eq_ignore_ascii_case(b"STREAMS")) else {
-                return Vec::new();
-            };
-            let first = streams + 2;
-            return (first..first + (request.len() - first) / 2).collect();
+            return streams_of(request);
         }
         let (first, last, step) = self.keys;
         if first == 0 {
@@ -198,6 +194,24 @@ fn unknown(request: &Request) -> Reply {
 fn as_c_string(bytes: &[u8], length_max: usize) -> &[u8] {
     let end = memchr::memchr(0, bytes).unwrap_or(bytes.len());
     &bytes[..end.min(length_max)]
+}
+
+/// Where the names of the streams are in XREAD and XREADGROUP: the first half of what follows STREAMS, behind the options.
+fn streams_of(request: &Request) -> Vec<usize> {
+    let mut place = 1;
+    while let Some(option) = request.get(place) {
+        place += match option.to_ascii_lowercase().as_slice() {
+            b"noack" => 1,
+            b"block" | b"count" => 2,
+            b"group" => 3,
+            b"streams" => {
+                let rest = request.len() - place - 1;
+                return (place + 1..=place + rest / 2).collect();
+            }
+            _ => return Vec::new(),
+        };
+    }
+    Vec::new()
 }
 
 /// Longer than every name.
