@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 // --- What can happen to an order -------------------------------------------------------------------------------------------------
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[expect(clippy::enum_variant_names, reason = "each is the name of an event type, which stands alone in the log")]
 enum OrderEvent {
     OrderCreated { customer: String, items: Vec<Item> },
     OrderConfirmed,

@@ -24,7 +24,52 @@ use crate::{Append, Condition, NewEvent, Query, ReadLog, Receipt, RecordedEvent,
 /// Everything that a decision looks at must match the query, and so must what others record that could change it: give events the
 /// tags of all they are about. A repository's rules about retries and keys hold here too.
 ///
-/// The store must support conditions ([`Capabilities::conditions`](crate::Capabilities::conditions)).
+/// The store must support conditions ([`Capabilities::conditions`](crate::Capabilities::conditions)). A state is read anew for each command: it
+/// is for queries that find few events.
+///
+/// ```
+/// use factum::{Boundary, Decider, Decision, Event, Query, Tag, connect};
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Serialize, Deserialize)]
+/// struct NameTaken {
+///     name: String,
+/// }
+/// impl Event for NameTaken {
+///     fn tags(&self) -> Vec<String> {
+///         vec![format!("name:{}", self.name)]
+///     }
+/// }
+///
+/// /// No two users have the same name, though each has a stream of their own.
+/// struct Names;
+/// impl Decider for Names {
+///     const CATEGORY: &'static str = "User";
+///     type State = bool;
+///     type Command = String;
+///     type Event = NameTaken;
+///     type Reply = ();
+///     type Error = &'static str;
+///
+///     fn decide(is_taken: &bool, name: &String) -> Result<Decision<NameTaken>, &'static str> {
+///         if *is_taken { Err("it is taken") } else { Ok(Decision::of([NameTaken { name: name.clone() }])) }
+///     }
+///
+///     fn evolve(is_taken: &mut bool, _: &NameTaken) {
+///         *is_taken = true;
+///     }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let names = Boundary::<Names>::new(connect("memory:").await?);
+/// let ann = || Query::tags([Tag::new("name:ann").expect("it is short")]);
+/// names.execute("1", ann(), "ann".to_owned()).await?;
+/// let refused = names.execute("2", ann(), "ann".to_owned()).await.expect_err("another has it");
+/// assert_eq!(refused.refused(), Some("it is taken"));
+/// # Ok(())
+/// # }
+/// ```
 pub struct Boundary<D: Decider> {
     deciding: Deciding<D>,
 }

@@ -51,6 +51,43 @@ pub use snapshot::Snapshots;
 /// - A command with a key ([`CommandOptions::key`]) happens once: a repeat, whatever became of the first, gives the first receipt,
 ///   marked duplicate, and the reply of then, even where the command would be refused by now.
 /// - States are kept in memory, at most as many as [`Repository::caching`] says, and in snapshots if there are to be any. Neither is needed.
+///
+/// ```
+/// use factum::{CommandOptions, Repository, Retry, Snapshots, StreamVersion, connect};
+/// # use factum::{Decider, Decision, Event};
+/// # use serde::{Deserialize, Serialize};
+/// # struct Account;
+/// # #[derive(Serialize, Deserialize)]
+/// # struct Deposited { cents: u64 }
+/// # impl Event for Deposited {}
+/// # struct Deposit { cents: u64 }
+/// # impl Decider for Account {
+/// #     const CATEGORY: &'static str = "Account";
+/// #     type State = u64;
+/// #     type Command = Deposit;
+/// #     type Event = Deposited;
+/// #     type Reply = u64;
+/// #     type Error = std::convert::Infallible;
+/// #     fn decide(cents: &u64, command: &Deposit) -> Result<Decision<Deposited, u64>, Self::Error> {
+/// #         Ok(Decision::of([Deposited { cents: command.cents }]).reply(cents + command.cents))
+/// #     }
+/// #     fn evolve(cents: &mut u64, event: &Deposited) { *cents += event.cents }
+/// # }
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let store = connect("memory:").await?;
+/// let accounts = Repository::<Account>::new(store).retrying(Retry::attempts(20)).snapshots(Snapshots::every(100));
+///
+/// let done = accounts.execute("7", Deposit { cents: 500 }).await?;
+/// assert_eq!((done.reply, done.version.get(), done.conflicts), (500, 1, 0));
+/// for _ in 0..2 {
+///     accounts.execute_with("7", Deposit { cents: 100 }, CommandOptions::key("request-42")).await?;
+/// }
+/// assert_eq!(accounts.get("7").await?.map(|account| account.state), Some(600));
+/// assert_eq!(accounts.get_at("7", StreamVersion::FIRST).await?.state, 500);
+/// # Ok(())
+/// # }
+/// ```
 pub struct Repository<D: Decider> {
     deciding: Deciding<D>,
     hot: HotStates<D::State>,

@@ -1,13 +1,14 @@
 //! Aggregates in object style, in the same repository.
 
-use factum::{Aggregate, AggregateRepository, CommandError, Error, Event, EventStoreExt, Recorder};
+use factum::{Aggregate, AggregateRepository, CommandError, Error, Event, EventStoreExt, Recorder, Snapshots};
 use serde::{Deserialize, Serialize};
 
 use crate::account::memory;
 
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Basket {
     items: Vec<String>,
+    #[serde(skip)]
     recorder: Recorder<BasketEvent>,
 }
 
@@ -83,4 +84,19 @@ async fn an_object_is_loaded_changed_and_saved_if_nobody_else_did() {
     one.state.add("a lamp");
     baskets.save(&mut one).await.expect("it is saved again");
     assert_eq!(baskets.get("1").await.expect("it is read").expect("it is there").state.items, ["a book", "a pen", "a lamp"]);
+}
+
+#[tokio::test]
+async fn objects_have_snapshots_without_what_is_uncommitted() {
+    let store = memory().await;
+    let baskets = || AggregateRepository::<Basket>::new(store.clone()).snapshots(Snapshots::every(2));
+    let one = baskets();
+    for item in ["a book", "a pen", "a lamp"] {
+        one.call("1", |basket| Ok(basket.add(item))).await.expect("it is added");
+    }
+    one.settle().await;
+    let name = factum::RecordName::new("snapshot/Basket-1").expect("a short name");
+    let snapshot = store.record(&name).await.expect("it is read").expect("it is taken");
+    assert!(snapshot.value.ends_with(br#""state":{"items":["a book","a pen"]}}"#), "{snapshot:?}");
+    assert_eq!(baskets().call("1", |basket| Ok(basket.add("a cup"))).await.expect("it is added").reply, 4);
 }
