@@ -1,4 +1,5 @@
-//! Tests of a domain model: given what has happened, when this is asked for, then that happens. With the feature `testing`.
+//! Tests of a domain model: given what has happened, when this is asked for, then that happens; and of projections: given a log, then the
+//! rows are these ([`given_log`]). With the feature `testing`.
 //!
 //! They run on the real store in memory, through a real repository: what is tested is also that events can be stored and read again.
 //!
@@ -43,9 +44,11 @@
 
 mod difference;
 mod golden;
+mod projection;
 mod specification;
 
 pub use golden::Golden;
+pub use projection::{GivenLog, ThenRows, given_log};
 pub use specification::{Given, Then, given, given_object};
 
 use std::future::Future;

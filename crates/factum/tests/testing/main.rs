@@ -1,6 +1,7 @@
 //! The testing kit: what it lets pass, and what it says where something is wrong.
 
 mod golden;
+mod projection;
 mod specification;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
