@@ -48,8 +48,8 @@ pub(crate) async fn of(door: &Door) -> String {
     page.line("factum_answer_seconds_sum", "", micros as f64 / 1e6);
     page.line("factum_answer_seconds_count", "", all);
 
-    page.one("factum_appends_total", "counter", "Appends sent to the store", load(&counters.appends));
-    page.one("factum_appended_events_total", "counter", "Events in these appends", load(&counters.appended_events));
+    page.one("factum_appends_total", "counter", "Appends sent to the store", load(&door.keyspace.appends));
+    page.one("factum_appended_events_total", "counter", "Events in these appends", load(&door.keyspace.appended_events));
     match door.store.head().await {
         Ok(head) => page.one("factum_store_position", "gauge", "The position of the last event in the store", head.number()),
         Err(error) => tracing::warn!(%error, "the store does not say how far it is"),

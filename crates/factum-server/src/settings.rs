@@ -14,6 +14,8 @@ pub struct Settings {
     pub http: Option<SocketAddr>,
     /// What a client has to say before anything else; without it everyone may come in.
     pub password: Option<String>,
+    /// The fields of an entry that may hold the event's type; the first of them that an entry has does.
+    pub type_fields: Vec<String>,
     /// Whether FLUSHDB and FLUSHALL are carried out.
     pub allow_flush: bool,
     /// Whether DEBUG is carried out; for tests.
@@ -45,6 +47,7 @@ impl Default for Settings {
             redis: SocketAddr::from((Ipv4Addr::LOCALHOST, 7379)),
             http: None,
             password: None,
+            type_fields: vec!["event_type".to_owned(), "type".to_owned()],
             allow_flush: false,
             allow_debug: false,
             limits: Limits::default(),
@@ -67,6 +70,8 @@ pub struct Limits {
     pub output_stall_max: Duration,
     /// How long a client may send nothing before it is cut off; `None` is as long as it likes.
     pub idle_max: Option<Duration>,
+    /// What may be kept in memory of keys that are not in use.
+    pub cache_bytes_max: usize,
     /// How many databases SELECT knows.
     pub databases: u32,
 }
@@ -80,6 +85,7 @@ impl Default for Limits {
             output_bytes_max: 256 << 20,
             output_stall_max: Duration::from_secs(60),
             idle_max: None,
+            cache_bytes_max: 64 << 20,
             databases: 16,
         }
     }

@@ -21,10 +21,6 @@ pub(crate) struct Counters {
     pub(crate) connections_refused: AtomicU64,
     /// Connections cut off, because they did not read, or did not speak the protocol.
     pub(crate) connections_cut_off: AtomicU64,
-    /// Appends sent to the store.
-    pub(crate) appends: AtomicU64,
-    /// Events in these appends.
-    pub(crate) appended_events: AtomicU64,
     /// Bytes received.
     pub(crate) received_bytes: AtomicU64,
     /// Bytes sent.
@@ -45,8 +41,6 @@ impl Default for Counters {
             connections: AtomicU64::new(0),
             connections_refused: AtomicU64::new(0),
             connections_cut_off: AtomicU64::new(0),
-            appends: AtomicU64::new(0),
-            appended_events: AtomicU64::new(0),
             received_bytes: AtomicU64::new(0),
             sent_bytes: AtomicU64::new(0),
             calls: zeros(),
@@ -118,8 +112,6 @@ impl Counters {
             &self.connections,
             &self.connections_refused,
             &self.connections_cut_off,
-            &self.appends,
-            &self.appended_events,
             &self.received_bytes,
             &self.sent_bytes,
             &self.unknown,

@@ -42,7 +42,13 @@ impl Door {
             parameters: Parameters::new(&settings),
             keyspace: Keyspace::start(
                 SharedStore::clone(&store),
-                Options { databases: settings.limits.databases, allow_flush: settings.allow_flush, ..Options::default() },
+                Options {
+                    type_fields: settings.type_fields.iter().map(|field| field.as_bytes().into()).collect(),
+                    cache_bytes_max: settings.limits.cache_bytes_max,
+                    databases: settings.limits.databases,
+                    allow_flush: settings.allow_flush,
+                    ..Options::default()
+                },
             ),
             store,
             settings,

@@ -32,6 +32,7 @@ struct File {
     redis: Option<SocketAddr>,
     http: Option<String>,
     password_file: Option<std::path::PathBuf>,
+    type_fields: Option<Vec<String>>,
     allow_flush: Option<bool>,
     log_format: Option<LogFormat>,
     log_level: Option<LogLevel>,
@@ -48,6 +49,7 @@ struct FileLimits {
     output_bytes_max: Option<usize>,
     output_stall_seconds_max: Option<u64>,
     idle_seconds_max: Option<u64>,
+    cache_bytes_max: Option<usize>,
     databases: Option<u32>,
 }
 
@@ -81,6 +83,7 @@ impl Configuration {
             allow_debug: serve.allow_debug,
             ..Settings::default()
         };
+        settings.type_fields = serve.type_fields.or(file.type_fields).unwrap_or(settings.type_fields);
         settings.redis = serve.redis.or(file.redis).unwrap_or(settings.redis);
         let FileLimits {
             clients_max,
@@ -89,6 +92,7 @@ impl Configuration {
             output_bytes_max,
             output_stall_seconds_max,
             idle_seconds_max,
+            cache_bytes_max,
             databases,
         } = file.limits;
         let limits = &mut settings.limits;
@@ -99,6 +103,7 @@ impl Configuration {
         limits.output_bytes_max = at_least_one(output_bytes_max.unwrap_or(limits.output_bytes_max), "output_bytes_max")?;
         limits.output_stall_max = output_stall_seconds_max.map_or(limits.output_stall_max, Duration::from_secs);
         limits.idle_max = idle_seconds_max.filter(|seconds| *seconds > 0).map(Duration::from_secs);
+        limits.cache_bytes_max = cache_bytes_max.unwrap_or(limits.cache_bytes_max);
         limits.databases = databases.unwrap_or(limits.databases).max(1);
         // The flag and its variable have a default, so a file can only replace that.
         let store = match file.store {

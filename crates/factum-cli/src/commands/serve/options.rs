@@ -14,8 +14,9 @@ Examples:
   factum serve --config factum.toml
 
 A setting is taken from its flag, else from its variable (FACTUM_…), else from the configuration file, else it is as said here.
-The file is TOML: store, redis, http, password_file, allow_flush, log_format, log_level, and a table [limits] with clients_max,
-pipeline_requests_max, request_bytes_max, output_bytes_max, output_stall_seconds_max, idle_seconds_max and databases.";
+The file is TOML: store, redis, http, password_file, type_fields, allow_flush, log_format, log_level, and a table [limits] with
+clients_max, pipeline_requests_max, request_bytes_max, output_bytes_max, output_stall_seconds_max, idle_seconds_max, cache_bytes_max
+and databases.";
 
 /// Serve the store to programs in every language, which use it as they use Redis
 #[derive(Args, Debug)]
@@ -33,6 +34,9 @@ pub(crate) struct Serve {
     /// A file whose first line is the password that clients have to give; or the password itself in FACTUM_PASSWORD
     #[arg(long, value_name = "FILE", env = "FACTUM_PASSWORD_FILE")]
     pub(super) password_file: Option<PathBuf>,
+    /// The fields of an entry that may hold the event's type, the first of them that is there [default: event_type,type]
+    #[arg(long, value_name = "FIELDS", value_delimiter = ',', env = "FACTUM_TYPE_FIELDS")]
+    pub(super) type_fields: Option<Vec<String>>,
     /// Carry out FLUSHDB and FLUSHALL
     #[arg(long, env = "FACTUM_ALLOW_FLUSH")]
     pub(super) allow_flush: bool,

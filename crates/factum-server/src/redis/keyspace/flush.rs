@@ -1,6 +1,7 @@
 //! One batch after the other goes to the store, as one append each; while one is on its way the next gathers.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use factum::{Error, Receipt};
 use tokio::sync::oneshot;
@@ -18,6 +19,9 @@ impl Keyspace {
                 let result = if append.streams.is_empty() && append.records.is_empty() {
                     Ok(None)
                 } else {
+                    let events: usize = append.streams.iter().map(|stream| stream.events.len()).sum();
+                    self.appends.fetch_add(1, Ordering::Relaxed);
+                    self.appended_events.fetch_add(events as u64, Ordering::Relaxed);
                     self.store.append(append).await.map(Some)
                 };
                 self.complete(result, written);

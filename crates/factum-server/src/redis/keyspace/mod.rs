@@ -23,6 +23,7 @@ mod state;
 mod stream;
 mod tail;
 
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -79,6 +80,10 @@ pub(crate) struct Keyspace {
     state: Mutex<State>,
     /// There is something to send.
     sent: Notify,
+    /// How many appends were sent to the store.
+    pub(crate) appends: AtomicU64,
+    /// How many events were in them.
+    pub(crate) appended_events: AtomicU64,
     tasks: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -97,7 +102,16 @@ impl Keyspace {
             record_bytes_max: in_memory(limits.record_bytes_max.min(limits.append_bytes_max / 4)),
         };
         let state = Mutex::new(State { open_number: 1, ..State::default() });
-        let keyspace = Arc::new(Self { store, options, limits, state, sent: Notify::new(), tasks: Mutex::default() });
+        let keyspace = Arc::new(Self {
+            store,
+            options,
+            limits,
+            state,
+            sent: Notify::new(),
+            appends: AtomicU64::new(0),
+            appended_events: AtomicU64::new(0),
+            tasks: Mutex::default(),
+        });
         let tasks = [
             tokio::spawn(Arc::clone(&keyspace).flush()),
             tokio::spawn(Arc::clone(&keyspace).tail()),
