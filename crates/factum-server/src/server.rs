@@ -100,6 +100,7 @@ impl Server {
             () = watching => {}
         }
         // What clients that are gone had asked for is recorded too.
+        door.groups.stop().await;
         door.keyspace.stop().await;
         store.close().await
     }

@@ -23,6 +23,8 @@ pub(crate) struct Door {
     pub(crate) store: SharedStore,
     /// What stands at the keys.
     pub(crate) keyspace: Arc<Keyspace>,
+    /// Who consumes in ordered groups.
+    pub(crate) groups: commands::OrderedGroups,
     /// How the server is set up.
     pub(crate) settings: Settings,
     /// Who is connected.
@@ -39,6 +41,7 @@ impl Door {
     /// A door on a store.
     pub(crate) fn new(store: SharedStore, settings: Settings) -> Self {
         Self {
+            groups: commands::OrderedGroups::default(),
             parameters: Parameters::new(&settings),
             keyspace: Keyspace::start(
                 SharedStore::clone(&store),
@@ -120,6 +123,13 @@ impl Door {
                         rest = &mut rest[1..];
                     }
                 }
+                Some(Stopped::Own) => {
+                    if let Work::Own(data) = &rest[0].work {
+                        let reply = commands::carry_out_own(self, data).await;
+                        self.answer(&rest[0], Plan::Reply(reply), out).await;
+                    }
+                    rest = &mut rest[1..];
+                }
                 Some(Stopped::Full(waiting)) => {
                     self.keyspace.send();
                     let _ = waiting.await;
@@ -158,6 +168,10 @@ impl Door {
             let mut context = self.keyspace.context(state, now);
             let answer = match work {
                 Work::Data(data) if !context.has_room(1, data.request.size()) => Err(Stop::Full),
+                Work::Own(_) => {
+                    stop = Some(Stopped::Own);
+                    break;
+                }
                 work => commands::carry_out(&mut context, work),
             };
             let touched = context.wait;
@@ -229,6 +243,8 @@ struct Carried {
 
 enum Stopped {
     Load(Vec<Load>),
+    /// It goes to the store itself.
+    Own,
     Full(Waiting),
     Blocked(Blocked, Option<Instant>),
 }

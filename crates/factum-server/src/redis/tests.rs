@@ -276,3 +276,61 @@ async fn a_door_that_starts_finds_everything_as_it_was() {
     assert_eq!(before, after);
     assert_eq!(other.ask("XADD t 1-0 f v").await, "$3 1-0 ");
 }
+
+#[tokio::test]
+async fn our_verbs_append_once_and_as_expected() {
+    let store = Fated::new().await;
+    let door = door(&store);
+    let mut client = Client::of(&door);
+    let id = "01890a5d-ac96-774b-bcce-b302099a8057";
+    let append =
+        format!("FACTUM.APPEND Order-1 none EVENT OrderPlaced {{\"total\":42}} ID {id} TAG customer:1 STREAM Stock-7 any EVENT Taken 1");
+    let first = client.ask(&append).await;
+    assert!(first.contains("$6 stream $7 Order-1 $13 first-version :1 $12 last-version :1"), "{first}");
+    // Sent again, it is recognised; told to expect what is no more, it is refused.
+    let conflict = client.ask("FACTUM.APPEND Order-1 0 EVENT OrderPlaced {}").await;
+    assert!(conflict.starts_with("-CONFLICT conflict in stream Order-1: expected version 0, but it is at version 1"), "{conflict}");
+    let again = client.ask(&format!("FACTUM.APPEND Order-1 none EVENT OrderPlaced {{\"total\":42}} ID {id}")).await;
+    assert!(again.contains("$9 duplicate :1"), "{again}");
+    // What was appended is an entry, and what is added is an event.
+    assert_eq!(
+        client.ask("XLEN Order-1 \n XADD Order-1 * type OrderPaid data {\"paid\":true} \n XLEN Order-1").await.matches(":1 $").count(),
+        1
+    );
+    let paid = client.ask("FACTUM.READ TYPE OrderPaid").await;
+    assert!(paid.contains("$4 type $9 OrderPaid") && paid.starts_with("*1 "), "{paid}");
+    assert!(client.ask("FACTUM.READ TAG customer:1").await.contains("OrderPlaced"));
+    assert!(client.ask("FACTUM.READ CATEGORY Stock COUNT 5").await.contains("Taken"));
+    assert_eq!(client.ask("FACTUM.STATE Order-1").await, "*4 $7 version :2 $5 state $24 {\"paid\":true,\"total\":42} ");
+    assert_eq!(client.ask("FACTUM.STATE Order-1 VERSION 1").await, "*4 $7 version :1 $5 state $12 {\"total\":42} ");
+    assert!(client.ask("MULTI \n FACTUM.STATE Order-1 \n EXEC").await.contains("-EXECABORT"));
+}
+
+#[tokio::test]
+async fn in_an_ordered_group_the_next_event_of_a_stream_waits_for_the_one_before() {
+    let store = Fated::new().await;
+    let door = door(&store);
+    let mut client = Client::of(&door);
+    client.ask("FACTUM.APPEND Order-1 none EVENT A 1 EVENT B 2 STREAM Order-2 none EVENT C 3").await;
+    let read = "FACTUM.GROUP READ g c COUNT 10 BLOCK 10000 CATEGORY Order";
+    let first = client.ask(read).await;
+    assert!(first.contains("$4 type $1 A ") && !first.contains("$4 type $1 B "), "{first}");
+    let position =
+        |given: &str| given.split("$8 position :").nth(1).and_then(|rest| rest.split(' ').next()).expect("it has one").to_owned();
+    // Put back, it comes again, with the next attempt.
+    assert_eq!(client.ask(&format!("FACTUM.GROUP NACK g c {}", position(&first))).await, ":1 ");
+    let mut given = client.ask(read).await;
+    while !given.contains("$4 type $1 A ") {
+        given = client.ask(read).await;
+    }
+    assert!(given.contains("$7 attempt :2"), "{given}");
+    assert_eq!(client.ask("FACTUM.GROUP ACK g c 1").await, ":1 ");
+    let mut given = client.ask(read).await;
+    while !given.contains("$4 type $1 B ") {
+        given = client.ask(read).await;
+    }
+    assert_eq!(client.ask("FACTUM.GROUP PARK g c 2 REASON broken").await, ":1 ");
+    assert_eq!(client.ask("FACTUM.GROUP LEAVE g c").await, ":1 ");
+    let info = client.ask("FACTUM.GROUP INFO g").await;
+    assert!(info.contains("$3 key $7 Order-1 $6 parked :1"), "{info}");
+}

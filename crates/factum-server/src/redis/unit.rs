@@ -31,6 +31,8 @@ pub(crate) enum Work {
     Ready(Reply),
     /// A command on data.
     Data(Data),
+    /// A command that goes to the store itself.
+    Own(Data),
     /// All of these, as one.
     Exec(Vec<Work>, Watches),
     /// The keys are watched from here on.
@@ -95,14 +97,14 @@ pub(crate) fn take(door: &Door, session: &mut Session, requests: &mut VecDeque<R
                 (None, Work::Ready(error))
             }
         };
-        if let Work::Data(data) = &work
+        if let Work::Data(data) | Work::Own(data) = &work
             && data.may_block()
             && !units.is_empty()
         {
             requests.push_front(data.request.clone());
             break;
         }
-        let may_block = matches!(&work, Work::Data(data) if data.may_block());
+        let may_block = matches!(&work, Work::Data(data) | Work::Own(data) if data.may_block());
         units.push(Unit { work, protocol: session.protocol, is_wanted: is_wanted(session), command });
         if may_block {
             break;
@@ -122,6 +124,10 @@ fn prepare(door: &Door, session: &mut Session, command: &'static Command, reques
             commands::transaction(door, session, command.verb, &request)
         }
         Verb::Quit | Verb::Reset => Work::Ready(commands::without_data(door, session, command, &request).expect("they concern no data")),
+        _ if is_gathering && command.group == table::Group::Factum => {
+            session.transaction.is_spoilt = true;
+            Work::Ready(Reply::error("ERR the commands of Factum are appends of their own, and can't be part of a transaction"))
+        }
         _ if is_gathering => Work::Ready(commands::queue(door, session, request)),
         _ => ready(door, session, command, request),
     }
@@ -131,6 +137,9 @@ fn prepare(door: &Door, session: &mut Session, command: &'static Command, reques
 pub(crate) fn ready(door: &Door, session: &mut Session, command: &'static Command, request: Request) -> Work {
     match commands::without_data(door, session, command, &request) {
         Some(reply) => Work::Ready(reply),
+        None if command.group == table::Group::Factum => {
+            Work::Own(Data { command, request, database: session.database, resume: Resume::default() })
+        }
         None => Work::Data(Data { command, request, database: session.database, resume: Resume::default() }),
     }
 }

@@ -7,6 +7,7 @@ mod config;
 mod connection;
 mod decimal;
 mod expiry;
+mod factum;
 mod groups;
 mod hashes;
 mod help;
@@ -20,6 +21,7 @@ pub(crate) mod table;
 mod transactions;
 
 pub(crate) use config::Parameters;
+pub(crate) use factum::{OrderedGroups, carry_out as carry_out_own};
 use table::{Command, Verb};
 pub(crate) use transactions::{Transaction, abort, queue, transaction};
 
@@ -85,6 +87,7 @@ pub(crate) fn carry_out(context: &mut Context<'_>, work: &mut Work) -> Answered 
             context.database = data.database;
             with_data(context, data.command.verb, &data.request, &mut data.resume)
         }
+        Work::Own(_) => Err(Stop::error("ERR this command can't be used here")),
         Work::Exec(work, watches) => transactions::carry_out(context, work, watches),
         Work::Watch(keys, watches) => transactions::watch(context, keys, watches),
         Work::Unwatch(watches) => {

@@ -130,7 +130,7 @@ pub(super) fn carry_out(context: &mut Context<'_>, work: &mut [Work], watches: &
                 super::with_data(context, data.command.verb, &data.request, &mut data.resume)
             }
             Work::Ready(reply) => Ok(reply.clone().into()),
-            Work::Exec(..) | Work::Watch(..) | Work::Unwatch(_) => Ok(Reply::OK.into()),
+            Work::Own(_) | Work::Exec(..) | Work::Watch(..) | Work::Unwatch(_) => Ok(Reply::OK.into()),
         };
         match answer {
             Ok(answer) => answers.push(answer),

@@ -56,6 +56,8 @@ pub(crate) struct Options {
     pub(crate) node_entries: u64,
     /// How many databases there are.
     pub(crate) databases: u32,
+    /// Whether what clients send is copied before it is handed to the store, because that keeps it.
+    pub(crate) copies_data: bool,
     /// Whether all keys may be removed at once.
     pub(crate) allow_flush: bool,
 }
@@ -67,6 +69,7 @@ impl Default for Options {
             cache_bytes_max: 64 << 20,
             node_entries: 100,
             databases: 16,
+            copies_data: false,
             allow_flush: false,
         }
     }
@@ -92,8 +95,9 @@ pub(crate) type Waiting = oneshot::Receiver<Result<(), Failure>>;
 
 impl Keyspace {
     /// The keyspace of this store.
-    pub(crate) fn start(store: SharedStore, options: Options) -> Arc<Self> {
+    pub(crate) fn start(store: SharedStore, mut options: Options) -> Arc<Self> {
         let limits = store.capabilities().limits;
+        options.copies_data = !store.capabilities().persistent.is_yes();
         let in_memory = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
         let limits = BatchLimits {
             events_max: in_memory(limits.append_events_max) / 2,

@@ -55,6 +55,19 @@ impl Keyspace {
         }
     }
 
+    /// Someone appended to the streams at these keys, past what is known here.
+    pub(crate) async fn was_appended_to(&self, keys: &[Key]) {
+        for key in keys {
+            // If something of ours is on its way to the same stream, it fails and is carried out again.
+            while !self.lock().drop_if_settled(key) {
+                if self.settle_all().await.is_err() {
+                    break;
+                }
+            }
+            self.lock().signal(key);
+        }
+    }
+
     async fn look_at(&self, mut log: EventStream, behind: &mut Vec<Key>) -> factum::Result<()> {
         while let Some(event) = log.try_next().await? {
             let mut state = self.lock();

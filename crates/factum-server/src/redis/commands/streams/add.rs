@@ -6,7 +6,7 @@ use super::trim::{self, Trim};
 use crate::redis::commands::call::{INVALID_ID, is};
 use crate::redis::commands::table::wrong_arity;
 use crate::redis::entry::{EntryId, event_of};
-use crate::redis::keyspace::{Answered, Context, Stop, Value, WRONG_TYPE};
+use crate::redis::keyspace::{Answered, Context, Stop, Value, WRONG_TYPE, own};
 use crate::redis::resp::{Reply, Request};
 
 /// The id that a new entry is to have.
@@ -51,6 +51,7 @@ pub(crate) fn add(context: &mut Context<'_>, request: &Request) -> Answered {
     let key = context.key(request.bytes(1));
     let now = context.now;
     let slot = context.slot(&key)?;
+    let is_there = matches!(slot.value, Value::Stream);
     match slot.value {
         Value::Stream => {}
         Value::Nothing if !creates => return Ok(Reply::Null.into()),
@@ -71,7 +72,12 @@ pub(crate) fn add(context: &mut Context<'_>, request: &Request) -> Answered {
     if id <= last {
         return Err(TOO_SMALL);
     }
-    let event = event_of(&fields, |field| request.bytes(place + 1 + field), id, generation, &context.options.type_fields);
+    let share = |field: usize| {
+        let shared = request.bytes(place + 1 + field);
+        // What is received lies in larger blocks, which a store in memory would keep for ever.
+        if context.options.copies_data { own(&shared) } else { shared }
+    };
+    let event = event_of(&fields, share, id, generation, &context.options.type_fields);
     let (bytes, bytes_max) = (event.data.len() + event.metadata.len(), context.limits.payload_bytes_max);
     if bytes > bytes_max {
         let text = format!(
@@ -79,7 +85,7 @@ pub(crate) fn add(context: &mut Context<'_>, request: &Request) -> Answered {
         );
         return Err(Reply::Error(text.into()).into());
     }
-    if !matches!(context.slot(&key)?.value, Value::Stream) {
+    if !is_there {
         context.create_stream(&key)?;
     }
     if trim.is_asked_for() {

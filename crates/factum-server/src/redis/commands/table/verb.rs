@@ -139,4 +139,8 @@ pub(crate) enum Verb {
     ObjectFreq,
     ObjectHelp,
     Debug,
+    FactumAppend,
+    FactumRead,
+    FactumState,
+    FactumGroup,
 }
