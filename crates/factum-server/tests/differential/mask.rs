@@ -41,7 +41,7 @@ pub(crate) fn mask(request: &[Vec<u8>], reply: Value) -> Value {
 /// Ids and moments of now.
 fn without_times(value: Value) -> Value {
     match value {
-        Value::Integer(number) if u64::try_from(number).is_ok_and(|number| number >= NOW_MIN && number < NOW_MIN * 2) => {
+        Value::Integer(number) if u64::try_from(number).is_ok_and(|number| (NOW_MIN..NOW_MIN * 2).contains(&number)) => {
             Value::Line(b':', b"now".to_vec())
         }
         Value::Bulk(kind, text) if is_id_of_now(&text) => Value::Bulk(kind, b"now".to_vec()),

@@ -2,7 +2,7 @@
 
 use crate::redis::entry::EntryId;
 use crate::redis::keyspace::Stop;
-use crate::redis::resp::{Request, integer};
+use crate::redis::resp::integer;
 
 pub(super) const SYNTAX: Stop = Stop::error("ERR syntax error");
 pub(super) const NOT_AN_INTEGER: Stop = Stop::error("ERR value is not an integer or out of range");
@@ -26,11 +26,6 @@ pub(super) fn bound(text: &[u8], missing_seq: u64) -> Result<EntryId, Stop> {
         b"+" => Ok(EntryId::MAX),
         _ => id(text, missing_seq),
     }
-}
-
-/// The argument at a place, which has to be there.
-pub(super) fn argument(request: &Request, place: usize) -> Result<&[u8], Stop> {
-    request.get(place).ok_or(SYNTAX)
 }
 
 /// Whether an argument is this word, in any case.

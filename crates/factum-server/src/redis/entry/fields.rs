@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::{ALL_IN_DATA, EntryId, ID_MEMBER, IS_DATA, IS_MEMBER, IS_METADATA, IS_TYPE, MEMBER};
 
 /// The type of an entry that has no field for it.
-pub(crate) const DEFAULT_TYPE: &str = "Entry";
+const DEFAULT_TYPE: &str = "Entry";
 
 /// The event that is this entry. `fields` are names and values in turn; `type_fields` names the fields that may hold the type, the first
 /// that does counts. `share` gives a field's bytes without copying them.

@@ -9,9 +9,9 @@ mod fields;
 mod id;
 mod reading;
 
-pub(crate) use fields::{DEFAULT_TYPE, event_of};
+pub(crate) use fields::event_of;
 pub(crate) use id::EntryId;
-pub(crate) use reading::{Fields, fields_of, recorded_id};
+pub(crate) use reading::{fields_of, recorded_id};
 
 /// How the metadata of most events ends, and all of it where that is all.
 const ALL_IN_DATA: &[u8] = br#"{"redis":1}"#;

@@ -84,7 +84,7 @@ fn escaped(name: &[u8]) -> String {
     for chunk in name.utf8_chunks() {
         for (place, character) in chunk.valid().char_indices() {
             let rest = &chunk.valid().as_bytes()[place + 1..];
-            let is_escape = character == '%' && matches!(rest, [b'-', ..]) || character == '%' && is_hexadecimal(rest);
+            let is_escape = character == '%' && (matches!(rest, [b'-', ..]) || is_hexadecimal(rest));
             if is_escape || character.is_control() || character == '$' && out.is_empty() {
                 let mut bytes = [0; 4];
                 for byte in character.encode_utf8(&mut bytes).bytes() {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use factum::{Direction, Error, ReadStream, RecordName, RecordedEvent};
+use factum::{Direction, Error, ReadStream, RecordName};
 use futures::{StreamExt, TryStreamExt};
 use tokio::sync::Notify;
 

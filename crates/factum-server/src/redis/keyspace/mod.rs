@@ -38,10 +38,9 @@ pub(crate) use group::{Group, Pending};
 pub(crate) use hash::Hash;
 pub(crate) use key::Key;
 pub(crate) use load::own;
-pub(crate) use names::hash as place_of_name;
-pub(crate) use slot::{Kind, Slot, Value};
+pub(crate) use slot::{Kind, Value};
 pub(crate) use state::{Answered, BatchLimits, Context, Load, Stop, WRONG_TYPE};
-pub(crate) use stream::{Known, Stream, View};
+pub(crate) use stream::{Known, Stream};
 
 use state::State;
 
@@ -143,6 +142,13 @@ impl Keyspace {
     /// A command's context. `state` is the locked state.
     pub(crate) fn context<'a>(&'a self, state: &'a mut State, now: u64) -> Context<'a> {
         Context { state, limits: self.limits, options: &self.options, now, database: 0, is_exec: false, wait: 0, undo: None }
+    }
+
+    /// How many keys each database has, once the names of the keys were asked for.
+    pub(crate) fn keys_by_database(&self) -> Vec<(u32, u64)> {
+        let state = self.lock();
+        let count = |database| Some((database, state.names.as_ref()?.keys_from(database, 0, now()).count() as u64));
+        (0..self.options.databases).filter_map(count).filter(|(_, count)| *count > 0).collect()
     }
 
     /// Drops all that is known and durable; it is read from the store again where it is needed.

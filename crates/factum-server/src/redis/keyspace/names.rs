@@ -135,7 +135,7 @@ fn changes_of(event: &RecordedEvent) -> factum::Result<Vec<Change>> {
 }
 
 /// The place of a name in the order of SCAN, the same in every process.
-pub(crate) fn hash(name: &[u8]) -> u64 {
+fn hash(name: &[u8]) -> u64 {
     // A cursor must never be 0 in the middle.
     FixedState::with_seed(7).hash_one(name) >> 1
 }

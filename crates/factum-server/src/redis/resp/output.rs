@@ -152,7 +152,6 @@ fn write(out: &mut BytesMut, reply: &Reply, protocol: Protocol) {
             out.put_slice(text.as_bytes());
             out.put_slice(b"\r\n");
         }
-        Reply::Encoded(bytes) => out.put_slice(bytes),
     }
 }
 

@@ -33,8 +33,6 @@ pub(crate) enum Reply {
     Set(Vec<Reply>),
     /// Text to be shown; a string in RESP2.
     Verbatim(String),
-    /// What is already written, in the version that the connection speaks.
-    Encoded(Bytes),
 }
 
 impl Reply {

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use factum::Direction;
 
-use crate::redis::commands::call::{SYNTAX, is, number};
+use crate::redis::commands::call::{is, number};
 use crate::redis::commands::groups::{distance, no_group_for_key};
 use crate::redis::commands::table::find;
 use crate::redis::entry::EntryId;
@@ -48,7 +48,6 @@ fn member(name: &'static str, value: impl Into<Plan>) -> (Reply, Plan) {
 
 pub(crate) fn stream(context: &mut Context<'_>, request: &Request) -> Answered {
     let key = context.key(request.bytes(2));
-    let now = context.now;
     let node = context.options.node_entries;
     let full = match context.stream(&key)? {
         None => return Err(NO_SUCH_KEY),
@@ -83,7 +82,7 @@ pub(crate) fn stream(context: &mut Context<'_>, request: &Request) -> Answered {
         Some(limit) => {
             members.push(member("entries", Plan::Entries(entries((limit > 0).then_some(limit), Direction::Forward))));
             let limit = if limit == 0 { usize::MAX } else { usize::try_from(limit).unwrap_or(usize::MAX) };
-            let groups = stream.groups.iter().map(|(name, group)| group_in_full(stream, name, group, limit, now)).collect();
+            let groups = stream.groups.iter().map(|(name, group)| group_in_full(stream, name, group, limit)).collect();
             members.push(member("groups", Reply::Array(groups)));
         }
     }
@@ -146,8 +145,7 @@ fn moment(ms: u64) -> Reply {
     if ms == 0 { Reply::Integer(-1) } else { count(ms) }
 }
 
-fn group_in_full(stream: &Stream, name: &Bytes, group: &Group, limit: usize, now: u64) -> Reply {
-    let _ = now;
+fn group_in_full(stream: &Stream, name: &Bytes, group: &Group, limit: usize) -> Reply {
     let pending = group.pending().take(limit).map(|entry| {
         Reply::Array(vec![id(entry.id), Reply::Bulk(group.consumer_name(entry.consumer)), count(entry.time), count(entry.count)])
     });
@@ -203,6 +201,5 @@ pub(crate) fn consumers(context: &mut Context<'_>, request: &Request) -> Answere
             (Reply::text("inactive"), inactive),
         ])
     });
-    let _ = SYNTAX;
     Ok(Reply::Array(consumers.collect()).into())
 }

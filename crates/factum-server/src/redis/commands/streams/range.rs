@@ -2,7 +2,7 @@
 
 use factum::Direction;
 
-use crate::redis::commands::call::{INVALID_ID, SYNTAX, bound, id, is, number};
+use crate::redis::commands::call::{SYNTAX, bound, id, is, number};
 use crate::redis::entry::EntryId;
 use crate::redis::keyspace::{Answered, Context, Entries, Plan, Stop};
 use crate::redis::resp::{Reply, Request};
@@ -51,6 +51,5 @@ pub(in crate::redis::commands) fn interval(start: &[u8], end: &[u8]) -> Result<(
         Some(exclusive) => id(exclusive, u64::MAX)?.previous().ok_or(Stop::error("ERR invalid end ID for the interval"))?,
         None => bound(end, u64::MAX)?,
     };
-    let _ = INVALID_ID;
     Ok((start, end))
 }

@@ -43,7 +43,7 @@ impl<'a> Call<'a> {
             } else if is(argument, "streams") && has_more {
                 call.streams = place + 1;
                 let rest = request.len() - call.streams;
-                if rest % 2 != 0 {
+                if !rest.is_multiple_of(2) {
                     return Err(Stop::error("ERR Unbalanced XREAD list of streams: for each stream key an ID or '$' must be specified."));
                 }
                 call.count = rest / 2;
