@@ -114,6 +114,23 @@ fn whoever_does_not_read_is_cut_off_and_costs_little() {
 }
 
 #[test]
+fn an_answer_has_a_largest_size() {
+    let folder = tempfile::TempDir::new().expect("a temporary folder can be made");
+    let file = folder.path().join("factum.toml");
+    std::fs::write(&file, "[limits]\noutput_bytes_max = 1000000\n").expect("it can be written");
+    let server = Serving::with(&["--config", file.to_str().expect("it is text")]);
+    let mut wire = server.connect();
+    let large = "x".repeat(500_000);
+    for _ in 0..8 {
+        wire.ask(&["XADD", "s", "*", "data", &large]);
+        wire.line();
+    }
+    let refused = wire.ask(&["XRANGE", "s", "-", "+"]);
+    assert!(refused.starts_with("-ERR") && refused.contains("COUNT") && refused.contains("limits.output_bytes_max"), "{refused}");
+    assert_eq!(wire.ask(&["XRANGE", "s", "-", "+", "COUNT", "1"]), "*1");
+}
+
+#[test]
 fn ten_thousand_who_say_nothing_are_cheap() {
     // Each is an open file on both sides. The system may allow fewer.
     let count = open_files_max().saturating_sub(600).min(10_000);

@@ -55,7 +55,8 @@ pub(super) enum Ended {
 impl Connection {
     pub(super) fn new(door: Arc<Door>, socket: TcpStream, session: Session) -> Self {
         let socket = Arc::new(socket);
-        let output = Output::to(Arc::clone(&socket), door.settings.limits.output_stall_max);
+        let limits = &door.settings.limits;
+        let output = Output::to(Arc::clone(&socket), limits.output_bytes_max, limits.output_stall_max);
         Self { door, socket, session, input: BytesMut::new(), parser: Parser::default(), output, is_at_end: false }
     }
 

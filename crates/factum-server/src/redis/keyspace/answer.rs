@@ -62,7 +62,7 @@ impl Plan {
                 out.push(&reply, protocol);
                 Ok(())
             }
-            Self::Entries(entries) => entries.write(store, out.bytes_mut()).await,
+            Self::Entries(entries) => entries.write(store, out).await,
             nested => nested.nested(store, protocol, out).await,
         }
     }
@@ -96,7 +96,7 @@ impl Plan {
                 }
                 Self::First(entries) => {
                     let start = out.len();
-                    let count = entries.write_each(store, out.bytes_mut()).await?;
+                    let count = entries.write_each(store, out).await?;
                     if count == 0 {
                         out.bytes_mut().truncate(start);
                         out.push(&Reply::Null, protocol);
@@ -111,9 +111,10 @@ impl Plan {
 }
 
 impl Entries {
-    async fn write(self, store: &dyn EventStore, out: &mut BytesMut) -> factum::Result<()> {
+    async fn write(self, store: &dyn EventStore, out: &mut Output) -> factum::Result<()> {
         let start = out.len();
         let count = self.write_each(store, out).await?;
+        let out = out.bytes_mut();
         // How many there are is known only now; what comes first is put there by turning what was written.
         let before = out.len();
         header(out, b'*', count);
@@ -123,7 +124,7 @@ impl Entries {
     }
 
     /// Adds each entry, and says how many there were.
-    async fn write_each(self, store: &dyn EventStore, out: &mut BytesMut) -> factum::Result<usize> {
+    async fn write_each(self, store: &dyn EventStore, out: &mut Output) -> factum::Result<usize> {
         let Self { view, start, end, limit, direction, from } = self;
         if view.len() == 0 || start > end || limit == Some(0) {
             return Ok(0);
@@ -170,7 +171,8 @@ impl Entries {
             }
             let is_before = if direction == Direction::Forward { id < start } else { id > end };
             if !is_before {
-                entry(out, id, &event);
+                entry(out.bytes_mut(), id, &event);
+                out.check()?;
                 count += 1;
             }
         }
@@ -202,6 +204,7 @@ impl Picked {
                     expected += 1;
                 }
                 entry(out.bytes_mut(), entry_id(&event), &event);
+                out.check()?;
                 expected += 1;
             }
             while expected <= to {

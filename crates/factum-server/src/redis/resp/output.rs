@@ -26,6 +26,7 @@ pub(crate) struct Output {
 #[derive(Debug)]
 struct Sink {
     socket: Arc<TcpStream>,
+    bytes_max: usize,
     stall_max: Duration,
 }
 
@@ -39,9 +40,21 @@ pub(crate) enum SendError {
 }
 
 impl Output {
-    /// Bytes for a client, who is given up if it reads nothing for so long.
-    pub(crate) fn to(socket: Arc<TcpStream>, stall_max: Duration) -> Self {
-        Self { sink: Some(Sink { socket, stall_max }), ..Self::default() }
+    /// Bytes for a client, who is given no longer answer than so many, and is given up if it reads nothing for so long.
+    pub(crate) fn to(socket: Arc<TcpStream>, bytes_max: usize, stall_max: Duration) -> Self {
+        Self { sink: Some(Sink { socket, bytes_max, stall_max }), ..Self::default() }
+    }
+
+    /// Whether the answer that is being made may become longer.
+    pub(crate) fn check(&self) -> factum::Result<()> {
+        match &self.sink {
+            Some(Sink { bytes_max, .. }) if self.bytes.len() > bytes_max.saturating_add(FULL_BYTES) => Err(factum::Error::Unsupported {
+                feature: format!("answers of more than {bytes_max} bytes"),
+                store: "this server".to_owned(),
+                instead: "ask for less at a time, with COUNT, or raise limits.output_bytes_max".to_owned(),
+            }),
+            _ => Ok(()),
+        }
     }
 
     /// Sends what is there, if that is much, so that the memory is bounded however much is answered.
@@ -71,7 +84,7 @@ impl Output {
     }
 
     async fn send_all(&mut self) -> Result<(), SendError> {
-        let Some(Sink { socket, stall_max }) = &self.sink else { return Ok(()) };
+        let Some(Sink { socket, stall_max, .. }) = &self.sink else { return Ok(()) };
         while !self.bytes.is_empty() {
             match socket.try_write(&self.bytes) {
                 Ok(0) => return Err(io::Error::from(io::ErrorKind::WriteZero).into()),
