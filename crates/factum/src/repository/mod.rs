@@ -50,6 +50,7 @@ pub use snapshot::Snapshots;
 ///   date first.
 /// - A command with a key ([`CommandOptions::key`]) happens once: a repeat, whatever became of the first, gives the first receipt,
 ///   marked duplicate, and the reply of then, even where the command would be refused by now.
+/// - Whoever drops the future of a command does not know whether it happened; with a key they can send it again.
 /// - States are kept in memory, at most as many as [`Repository::caching`] says, and in snapshots if there are to be any. Neither is needed.
 ///
 /// ```

@@ -79,7 +79,7 @@ impl<D: Decider> Deciding<D> {
             };
             let proposed = self.propose(&events, keyed.as_ref(), options)?;
             let last_id = proposed.last().map(|event| event.id);
-            match self.send(basis.append(&ground, proposed)).instrument(tracing::debug_span!("append")).await? {
+            match self.send(basis.append(&ground, proposed), keyed.as_ref()).instrument(tracing::debug_span!("append")).await? {
                 Sent::Recorded(receipt) => {
                     if receipt.duplicate
                         && let Some(done) = self.repeated(basis, keyed.as_ref(), options, &decide, tried).await?
@@ -132,7 +132,7 @@ impl<D: Decider> Deciding<D> {
     }
 
     /// Appends, and appends the same again while the outcome is unknown.
-    async fn send(&self, append: Append) -> Result<Sent> {
+    async fn send(&self, append: Append, keyed: Option<&KeyedIds<'_>>) -> Result<Sent> {
         let (begun, events) = (Instant::now(), append.events());
         let mut tried = 0;
         loop {
@@ -140,8 +140,8 @@ impl<D: Decider> Deciding<D> {
             match self.store.append(append.clone()).await {
                 Ok(mut receipt) => {
                     telemetry::appended(D::CATEGORY, events, begun.elapsed());
-                    // Recorded by this very call, when its outcome was unknown.
-                    receipt.duplicate &= tried == 1;
+                    // Without a key it was recorded by this very call, when its outcome was unknown. With one, by this or an earlier one.
+                    receipt.duplicate &= tried == 1 || keyed.is_some();
                     return Ok(Sent::Recorded(receipt));
                 }
                 Err(Error::OutcomeUnknown { .. }) if self.retry.rest(tried).await => {}

@@ -121,6 +121,11 @@ async fn an_outcome_that_stays_unknown_is_an_error_and_the_key_tells_later() {
     let again = withdraw().await.expect("it is known now");
     assert!(again.is_duplicate());
     assert_eq!(again.reply, 90);
+    // Also where the answers of the repeat are lost, at first.
+    store.lost_before.store(1, Ordering::SeqCst);
+    assert_eq!(withdraw().await.expect("it is known now").reply, 90);
+    let state = accounts.get("1").await.expect("it is read").expect("it is there").state;
+    assert_eq!(state.amount, 90);
 }
 
 #[tokio::test]
