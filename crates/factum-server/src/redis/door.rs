@@ -111,6 +111,11 @@ impl Door {
             }
             let (answered, left) = rest.split_at_mut(answers.len());
             for (unit, answer) in answered.iter().zip(answers) {
+                if let Work::Exec(exec) = &unit.work
+                    && exec.is_aborted
+                {
+                    session.database = exec.database;
+                }
                 self.answer(unit, answer, out).await;
                 out.make_room().await;
             }
@@ -207,6 +212,9 @@ impl Door {
                 }
             }
             wait = wait.max(touched);
+        }
+        if !matches!(stop, Some(Stopped::Load(_))) {
+            state.end_copying();
         }
         Carried { answers, waiting: state.waiter(wait), stop }
     }

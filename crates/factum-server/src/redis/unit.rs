@@ -34,11 +34,22 @@ pub(crate) enum Work {
     /// A command that goes to the store itself.
     Own(Data),
     /// All of these, as one.
-    Exec(Vec<Work>, Watches),
+    Exec(Exec),
     /// The keys are watched from here on.
     Watch(Vec<Key>, Watches),
-    /// No key is watched any more.
-    Unwatch(Watches),
+    /// No key is watched any more, and this is the answer.
+    Unwatch(Watches, Reply),
+}
+
+/// A transaction.
+#[derive(Debug)]
+pub(crate) struct Exec {
+    pub(crate) work: Vec<Work>,
+    pub(crate) watches: Watches,
+    /// The database that was chosen before it.
+    pub(crate) database: u32,
+    /// A key that was watched had changed, so nothing was done.
+    pub(crate) is_aborted: bool,
 }
 
 /// A command on data.
@@ -104,9 +115,14 @@ pub(crate) fn take(door: &Door, session: &mut Session, requests: &mut VecDeque<R
             requests.push_front(data.request.clone());
             break;
         }
-        let may_block = matches!(&work, Work::Data(data) | Work::Own(data) if data.may_block());
+        // What comes after a transaction that chose another database depends on whether it was carried out.
+        let ends = match &work {
+            Work::Data(data) | Work::Own(data) => data.may_block(),
+            Work::Exec(exec) => exec.database != session.database,
+            _ => false,
+        };
         units.push(Unit { work, protocol: session.protocol, is_wanted: is_wanted(session), command });
-        if may_block {
+        if ends {
             break;
         }
     }

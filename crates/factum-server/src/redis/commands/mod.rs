@@ -67,7 +67,7 @@ pub(crate) fn without_data(door: &Door, session: &mut Session, command: &Command
         Verb::Info => info::info(door, request),
         Verb::Time => server::time(),
         Verb::Wait => server::wait(request),
-        Verb::Debug => server::debug(door, request),
+        Verb::Debug => return server::debug(door, request),
         Verb::ClientHelp
         | Verb::CommandHelp
         | Verb::ConfigHelp
@@ -88,11 +88,11 @@ pub(crate) fn carry_out(context: &mut Context<'_>, work: &mut Work) -> Answered 
             with_data(context, data.command.verb, &data.request, &mut data.resume)
         }
         Work::Own(_) => Err(Stop::error("ERR this command can't be used here")),
-        Work::Exec(work, watches) => transactions::carry_out(context, work, watches),
+        Work::Exec(exec) => transactions::carry_out(context, exec),
         Work::Watch(keys, watches) => transactions::watch(context, keys, watches),
-        Work::Unwatch(watches) => {
+        Work::Unwatch(watches, reply) => {
             transactions::unwatch(watches);
-            Ok(Reply::OK.into())
+            Ok(reply.clone().into())
         }
     }
 }
@@ -164,6 +164,13 @@ fn with_data(context: &mut Context<'_>, verb: Verb, request: &Request, resume: &
         Verb::RandomKey => naming::random(context),
         Verb::FlushDb | Verb::FlushAll => naming::flush(context, request, verb),
         Verb::ObjectEncoding | Verb::ObjectRefCount | Verb::ObjectIdleTime | Verb::ObjectFreq => keys::object(context, request, verb),
+        // In a transaction it would never end, because what is dropped is needed again.
+        Verb::Debug => {
+            if !context.is_exec {
+                context.state.drop_settled();
+            }
+            Ok(Reply::OK.into())
+        }
         Verb::MemoryUsage => keys::memory(context, request),
         _ => Err(Stop::error("ERR this command can't be used here")),
     }

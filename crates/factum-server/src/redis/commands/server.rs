@@ -22,26 +22,24 @@ pub(super) fn wait(request: &Request) -> Reply {
     }
 }
 
-pub(super) fn debug(door: &Door, request: &Request) -> Reply {
+/// What DEBUG does without data; `None` if it concerns data.
+pub(super) fn debug(door: &Door, request: &Request) -> Option<Reply> {
     if !door.settings.allow_debug {
-        return Reply::error(
+        return Some(Reply::error(
             "ERR DEBUG command not allowed. If the enable-debug-command option is set to \"local\", you can run it from a local connection, \
              otherwise you need to set this option in the configuration file, and then restart the server.",
-        );
+        ));
     }
-    match request[1].to_ascii_lowercase().as_slice() {
+    Some(match request[1].to_ascii_lowercase().as_slice() {
         // Keys expire at their time, and nothing is arranged otherwise.
         b"set-active-expire" | b"quicklist-packed-threshold" | b"jmap" if request.len() <= 3 => Reply::OK,
         // All that is known is dropped, and read from the store again.
         b"reload" if request.len() > 2 => Reply::error("ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options."),
-        b"reload" | b"loadaof" => {
-            door.keyspace.drop_what_is_known();
-            Reply::OK
-        }
+        b"reload" | b"loadaof" => return None,
         b"stringmatch-len" => Reply::Integer(0),
         _ => {
             let text = [b"ERR unknown subcommand or wrong number of arguments for '", &request[1], b"'. Try DEBUG HELP."].concat();
             Reply::ErrorBytes(text.into())
         }
-    }
+    })
 }

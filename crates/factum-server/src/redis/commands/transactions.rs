@@ -5,7 +5,7 @@ use crate::redis::door::Door;
 use crate::redis::keyspace::{Answered, Context, Key, Plan, Stop};
 use crate::redis::resp::{Reply, Request};
 use crate::redis::session::Session;
-use crate::redis::unit::{self, Data, Watches, Work};
+use crate::redis::unit::{self, Data, Exec, Watches, Work};
 
 /// What a connection has gathered for EXEC.
 #[derive(Debug, Default)]
@@ -33,14 +33,14 @@ pub(crate) fn transaction(door: &Door, session: &mut Session, verb: Verb, reques
         Verb::Discard if !is_gathering => Work::Ready(Reply::error("ERR DISCARD without MULTI")),
         Verb::Discard => {
             (transaction.queued, transaction.is_spoilt) = (None, false);
-            Work::Unwatch(Watches::clone(&transaction.watches))
+            Work::Unwatch(Watches::clone(&transaction.watches), Reply::OK)
         }
         Verb::Watch if is_gathering => Work::Ready(Reply::error("ERR WATCH inside MULTI is not allowed")),
         Verb::Watch => {
             let key = |place| Key { database: session.database, name: request.bytes(place) };
             Work::Watch((1..request.len()).map(key).collect(), Watches::clone(&transaction.watches))
         }
-        Verb::Unwatch => Work::Unwatch(Watches::clone(&transaction.watches)),
+        Verb::Unwatch => Work::Unwatch(Watches::clone(&transaction.watches), Reply::OK),
         _ => exec(door, session),
     }
 }
@@ -49,8 +49,8 @@ pub(crate) fn transaction(door: &Door, session: &mut Session, verb: Verb, reques
 pub(crate) fn abort(session: &mut Session, error: &Reply) -> Work {
     let why = if let Reply::Error(text) = error { text.strip_prefix("ERR ").unwrap_or(text) } else { "it was called wrongly" };
     (session.transaction.queued, session.transaction.is_spoilt) = (None, false);
-    session.transaction.watches.lock().expect("no holder of this lock panics").clear();
-    Work::Ready(Reply::Error(format!("EXECABORT Transaction discarded because of: {why}").into()))
+    let reply = Reply::Error(format!("EXECABORT Transaction discarded because of: {why}").into());
+    Work::Unwatch(Watches::clone(&session.transaction.watches), reply)
 }
 
 fn exec(door: &Door, session: &mut Session) -> Work {
@@ -58,15 +58,15 @@ fn exec(door: &Door, session: &mut Session) -> Work {
     let Some(queued) = transaction.queued.take() else { return Work::Ready(Reply::error("ERR EXEC without MULTI")) };
     let watches = Watches::clone(&transaction.watches);
     if std::mem::take(&mut transaction.is_spoilt) {
-        watches.lock().expect("no holder of this lock panics").clear();
-        return Work::Ready(Reply::error("EXECABORT Transaction discarded because of previous errors."));
+        return Work::Unwatch(watches, Reply::error("EXECABORT Transaction discarded because of previous errors."));
     }
+    let database = session.database;
     let work = queued.into_iter().map(|request| match table::look_up(&request) {
         Ok(command) if command.verb == Verb::Unwatch => Work::Ready(Reply::OK),
         Ok(command) => unit::ready(door, session, command, request),
         Err(error) => Work::Ready(error),
     });
-    Work::Exec(work.collect(), watches)
+    Work::Exec(Exec { work: work.collect(), watches, database, is_aborted: false })
 }
 
 /// Keeps a request for EXEC.
@@ -102,11 +102,14 @@ pub(super) fn watch(context: &mut Context<'_>, keys: &[Key], watches: &Watches) 
 }
 
 /// Carries out all of a transaction, or, if something has to be read first, nothing of it.
-pub(super) fn carry_out(context: &mut Context<'_>, work: &mut [Work], watches: &Watches) -> Answered {
+pub(super) fn carry_out(context: &mut Context<'_>, exec: &mut Exec) -> Answered {
+    let Exec { work, watches, is_aborted, .. } = exec;
+    *is_aborted = false;
     let watched: Vec<Key> = watches.lock().expect("no holder of this lock panics").iter().map(|(key, _)| key.clone()).collect();
     context.need(&watched)?;
     let is_overtaken = |(key, stamp): &(Key, u64)| context.stamp(key) != Some(*stamp);
     if watches.lock().expect("no holder of this lock panics").iter().any(is_overtaken) {
+        *is_aborted = true;
         unwatch(watches);
         return Ok(Reply::NullArray.into());
     }
@@ -130,7 +133,7 @@ pub(super) fn carry_out(context: &mut Context<'_>, work: &mut [Work], watches: &
                 super::with_data(context, data.command.verb, &data.request, &mut data.resume)
             }
             Work::Ready(reply) => Ok(reply.clone().into()),
-            Work::Own(_) | Work::Exec(..) | Work::Watch(..) | Work::Unwatch(_) => Ok(Reply::OK.into()),
+            Work::Own(_) | Work::Exec(..) | Work::Watch(..) | Work::Unwatch(..) => Ok(Reply::OK.into()),
         };
         match answer {
             Ok(answer) => answers.push(answer),

@@ -95,9 +95,14 @@ impl State {
             self.bytes = self.bytes + size - slot.size;
             slot.size = size;
             if std::mem::take(&mut slot.is_record_dirty) {
+                let change = names::Change::of(&key, slot);
+                // The names may have been looked at in between.
+                if let Some(names) = &mut self.names {
+                    names.take(std::slice::from_ref(&change));
+                }
                 if slot.announced != slot.standing() {
                     slot.announced = slot.standing();
-                    changes.push(names::Change::of(&key, slot));
+                    changes.push(change);
                 }
                 let value = slot.write();
                 let is_there = value.is_some();

@@ -20,18 +20,15 @@ impl Context<'_> {
             let text = format!("ERR the stream has {} entries; at most {events_max} can be copied to another name as one", source.len());
             return Err(Reply::Error(text.into()).into());
         }
-        let Some((_, durable, mut events)) = self.state.copied.take().filter(|(key, ..)| key == from) else {
+        let Some((durable, mut events)) = self.state.copied.get(from).cloned() else {
             return Err(Stop::Load(vec![Load::Events(from.clone())]));
         };
-        let kept = events.len();
         events.extend(self.state.on_their_way(&source.id, durable));
         if events.last().map_or(durable, |event| event.version.get().max(durable)) < source.version {
             return Err(Stop::Load(vec![Load::Events(from.clone())]));
         }
         let bytes = events.iter().map(|event| event.data.len() + event.metadata.len() + 256).sum();
         if !self.has_room(events.len(), bytes) {
-            events.truncate(kept);
-            self.state.copied = Some((from.clone(), durable, events));
             return Err(Stop::Full);
         }
         self.slot(to)?;

@@ -90,7 +90,7 @@ impl Keyspace {
                 }
                 let mut state = self.lock();
                 if state.epoch == epoch {
-                    state.copied = Some((key, version, events));
+                    state.copied.insert(key, (version, events));
                 }
                 Ok(())
             }

@@ -151,11 +151,6 @@ impl Keyspace {
         (0..self.options.databases).filter_map(count).filter(|(_, count)| *count > 0).collect()
     }
 
-    /// Drops all that is known and durable; it is read from the store again where it is needed.
-    pub(crate) fn drop_what_is_known(&self) {
-        self.lock().drop_settled();
-    }
-
     /// What one batch takes at most.
     pub(crate) fn limits(&self) -> BatchLimits {
         self.limits

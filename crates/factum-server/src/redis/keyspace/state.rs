@@ -39,8 +39,8 @@ pub(crate) struct State {
     pub(super) names_missed: Option<Vec<Missed>>,
     /// Rises with every change, for WATCH, and with everyone who waits, to tell them apart.
     pub(super) stamp: u64,
-    /// The events of a stream that is to be copied: its key, its version, and those that were durable.
-    pub(super) copied: Option<(Key, u64, Vec<RecordedEvent>)>,
+    /// The events of streams that are to be copied, as far as they were durable: up to which version, and the events.
+    pub(super) copied: HashMap<Key, (u64, Vec<RecordedEvent>), RandomState>,
     /// Everything up to this position is known to be our own, or was looked at.
     pub(super) looked_to: GlobalPosition,
     /// By what keys were known that were dropped on purpose.
@@ -389,6 +389,11 @@ impl State {
         keys.filter(|key| !self.slots.contains_key(key)).map(Load::Slot)
     }
 
+    /// Lets go of what was read only to be copied.
+    pub(crate) fn end_copying(&mut self) {
+        self.copied.clear();
+    }
+
     /// Waits until there is room again; `None` if there is nothing that takes any.
     pub(crate) fn room(&mut self) -> Option<Waiting> {
         if self.open.is_empty() { None } else { self.waiter(self.open_number) }
@@ -433,7 +438,7 @@ impl State {
     }
 
     /// Drops all that is durable, as tests ask for it. Whoever watches a key does not notice.
-    pub(super) fn drop_settled(&mut self) {
+    pub(crate) fn drop_settled(&mut self) {
         let durable = self.durable;
         self.dropped.extend(self.slots.iter().map(|(key, slot)| (key.clone(), slot.stamp)));
         self.slots.retain(|_, slot| slot.is_dirty || slot.changed_in > durable);

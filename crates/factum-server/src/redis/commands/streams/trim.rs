@@ -118,7 +118,9 @@ pub(super) fn carry_out(context: &mut Context<'_>, key: &Key, trim: &Trim) -> Re
             Some(limit) => limit,
             None => (100 * node).clamp(10_000, 1_000_000),
         };
-        whole_nodes(stream, kept_from, node, limit)
+        // Redis goes by the last id of a node, even if that entry was deleted.
+        let last_stays = matches!(trim.strategy, Some(Strategy::MinId(id)) if stream.max_deleted >= id);
+        whole_nodes(stream, kept_from, node, limit, last_stays)
     } else {
         kept_from
     };
@@ -130,13 +132,13 @@ pub(super) fn carry_out(context: &mut Context<'_>, key: &Key, trim: &Trim) -> Re
 }
 
 /// Redis keeps entries in nodes and removes whole ones when it need not be exact. Ours are as many versions; where they end is not stored.
-fn whole_nodes(stream: &crate::redis::keyspace::Stream, kept_from: u64, node: u64, limit: u64) -> u64 {
+fn whole_nodes(stream: &crate::redis::keyspace::Stream, kept_from: u64, node: u64, limit: u64, last_stays: bool) -> u64 {
     let mut end = stream.base;
     let mut removed = 0;
     loop {
         // The last node may be shorter.
         let next = ((end / node + 1) * node).min(stream.version);
-        if next >= kept_from || end == stream.version {
+        if next >= kept_from || end == stream.version || last_stays && stream.hidden.contains(next) {
             return end + 1;
         }
         let entries = (next - end) - (stream.hidden.count_below(next + 1) - stream.hidden.count_below(end + 1));
