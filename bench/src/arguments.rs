@@ -6,7 +6,7 @@ use std::time::Duration;
 pub(crate) const USAGE: &str = "\
 cargo xtask bench [OPTIONS]     measure Factum beside the limits of this machine and beside its peers
 
-  --only NAME      one group: append, log, stream, command, disk, open, memory, import
+  --only NAME      one group: append, log, stream, command, disk, open, memory, import, readers
   --scale N        events of the large store that open and memory look at, up to 100000000 (default 10000000)
   --streams N      streams of the large store (default 10000000, at most one per event)
   --seconds N      how long each appending load runs (default 2)

@@ -17,6 +17,7 @@ mod memory;
 mod opening;
 mod page_cache;
 mod raw;
+mod readers;
 mod report;
 mod sample;
 mod served;
@@ -36,7 +37,7 @@ type Outcome<T = ()> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 /// A group of measurements: the name that `--only` takes, and what measures it.
 type Group = (&'static str, fn(&mut Workbench, &mut Report) -> Outcome);
 
-const GROUPS: [Group; 8] = [
+const GROUPS: [Group; 9] = [
     ("append", append::measure),
     ("log", log::measure),
     ("stream", stream::measure),
@@ -45,6 +46,7 @@ const GROUPS: [Group; 8] = [
     ("open", opening::measure),
     ("memory", memory::measure),
     ("import", import::measure),
+    ("readers", readers::measure),
 ];
 
 fn main() -> ExitCode {

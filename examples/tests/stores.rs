@@ -16,6 +16,8 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("user_profile", env!("CARGO_BIN_EXE_user_profile")),
     ("bank_account", env!("CARGO_BIN_EXE_bank_account")),
     ("course_registration", env!("CARGO_BIN_EXE_course_registration")),
+    ("notification_worker", env!("CARGO_BIN_EXE_notification_worker")),
+    ("order_summary", env!("CARGO_BIN_EXE_order_summary")),
 ];
 
 /// What the examples run on. Dropping it stops the servers.

@@ -55,6 +55,8 @@ pub use subscription::{
 };
 pub use tag::Tag;
 
+/// For implementing [`Projection`].
+pub use async_trait::async_trait;
 /// The instants of `recorded_at` and `occurred_at`.
 pub use jiff::Timestamp;
 /// Event ids; new ones are version 7, which sort by time.

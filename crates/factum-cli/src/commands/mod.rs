@@ -6,14 +6,18 @@ pub(crate) mod completions;
 pub(crate) mod copy;
 pub(crate) mod demo;
 pub(crate) mod export;
+pub(crate) mod groups;
 pub(crate) mod import;
 pub(crate) mod init;
 pub(crate) mod log;
+pub(crate) mod projections;
 pub(crate) mod read;
+mod reading;
 pub(crate) mod replay;
 pub(crate) mod serve;
 pub(crate) mod stats;
 pub(crate) mod streams;
+pub(crate) mod subscriptions;
 pub(crate) mod trace;
 pub(crate) mod truncate;
 pub(crate) mod verify;
@@ -41,6 +45,9 @@ pub(crate) async fn run_one(store: &str, command: Command, console: &mut Console
         Command::Read(read) => read::run(read, store, console).await,
         Command::Log(log) => log::run(log, store, console).await,
         Command::Streams(streams) => streams::run(streams, store, console).await,
+        Command::Subscriptions(subscriptions) => subscriptions::run(subscriptions, store, console).await,
+        Command::Groups(groups) => groups::run(groups, store, console).await,
+        Command::Projections(projections) => projections::run(projections, store, console).await,
         Command::Replay(replay) => replay::run(replay, store, console).await,
         Command::Trace(trace) => trace::run(trace, store, console).await,
         Command::Truncate(truncate) => truncate::run(truncate, store, console).await,

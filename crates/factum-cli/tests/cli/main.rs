@@ -11,6 +11,7 @@ mod killed;
 mod log;
 #[cfg(feature = "postgres")]
 mod postgres;
+mod readers;
 #[cfg(feature = "redis")]
 mod redis;
 mod replay;

@@ -14,8 +14,10 @@ mod target;
 
 use async_trait::async_trait;
 
+use crate::error::Result;
 use crate::subscription::Handled;
-use crate::{Query, RecordedEvent};
+use crate::subscription::registry::{self, Kind};
+use crate::{Query, RecordedEvent, SharedStore};
 
 pub use memory::{Draft, MemoryTarget, fold_now};
 pub use projector::Projector;
@@ -24,6 +26,14 @@ pub use redis::{RedisRows, RedisTarget};
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub use sql::{BuildState, Comparison, Rebuild, SqlRows, SqlTarget, SqlValue, TableDifference};
 pub use target::{Build, Claim, Target};
+
+/// The names of the projections that were ever run over the events of a store.
+///
+/// # Errors
+/// What the store says.
+pub async fn names(store: &SharedStore) -> Result<Vec<String>> {
+    Ok(registry::names(store, Kind::Projection).await?.into_iter().collect())
+}
 
 /// What events change in rows of the kind `R`: [`SqlRows`], [`RedisRows`], or a type of yours for [`MemoryTarget`].
 ///

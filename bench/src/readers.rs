@@ -1,0 +1,169 @@
+//! What readers cost beside reading: catching up a subscription, a group with empty handlers, and a projection into SQLite.
+
+use std::path::Path;
+use std::time::Instant;
+
+use factum::projection::{SqlRows, SqlTarget};
+use factum::{Group, Handled, Projection, Projector, ReadLog, RecordedEvent, SharedStore, Subscription, SubscriptionOptions, async_trait};
+use futures::TryStreamExt;
+use rusqlite::{Connection, params};
+
+use crate::Outcome;
+use crate::report::{Figure, Report, Row};
+use crate::workbench::{Million, Workbench};
+
+/// How many consumers share the group.
+const CONSUMERS: usize = 4;
+/// How many rows the projection makes, and in batches of how many.
+const ROWS: u64 = 200_000;
+const BATCH: usize = 500;
+/// Each is measured so often, by turns, and the best counts.
+const TIMES: usize = 3;
+
+pub(crate) fn measure(workbench: &mut Workbench, report: &mut Report) -> Outcome {
+    let million = workbench.million()?;
+    let folder = workbench.folder().to_owned();
+    workbench.runtime.block_on(async {
+        let store = million.open().await?;
+        let (mut read, mut followed, mut shared) = (0.0, 0.0, 0.0);
+        for time in 0..TIMES {
+            read = f64::max(read, whole_log(&store).await?);
+            followed = f64::max(followed, subscription(&store).await?);
+            shared = f64::max(shared, group(&store, &format!("bench-{time}")).await?);
+        }
+        let whole = Figure::EventsPerSecond(read);
+        report.add(Row::new("a subscription catches up", Figure::EventsPerSecond(followed)).beside("reading the log", whole).at_least(0.5));
+        report.add(Row::new("a group of 4 consumers", Figure::EventsPerSecond(shared)).beside("reading the log", whole).at_least(0.2));
+        let (mut bare, mut projected) = (0.0, 0.0);
+        for time in 0..TIMES {
+            bare = f64::max(bare, inserts(&store, &folder.join(format!("bare-{time}.db"))).await?);
+            projected = f64::max(projected, projection(&store, &folder.join(format!("rows-{time}.db"))).await?);
+        }
+        let row = Row::new("a projection into SQLite", Figure::EventsPerSecond(projected));
+        report.add(row.beside("bare inserts of its rows, 500 a commit", Figure::EventsPerSecond(bare)).at_least(0.6));
+        million.close(store).await
+    })
+}
+
+fn rate(events: u64, start: Instant) -> f64 {
+    events as f64 / start.elapsed().as_secs_f64()
+}
+
+async fn whole_log(store: &SharedStore) -> Outcome<f64> {
+    let start = Instant::now();
+    let mut events = store.read_log(ReadLog::default());
+    while let Some(event) = events.try_next().await? {
+        std::hint::black_box(event);
+    }
+    Ok(rate(Million::EVENTS, start))
+}
+
+async fn subscription(store: &SharedStore) -> Outcome<f64> {
+    let start = Instant::now();
+    let mut subscription = Subscription::new(store.clone(), SubscriptionOptions::default());
+    let mut count = 0;
+    while let Some(event) = subscription.next_recorded().await? {
+        std::hint::black_box(event);
+        count += 1;
+    }
+    if count != Million::EVENTS {
+        return Err(format!("the subscription gave {count} events").into());
+    }
+    Ok(rate(count, start))
+}
+
+async fn group(store: &SharedStore, name: &str) -> Outcome<f64> {
+    let start = Instant::now();
+    let consumer = Group::new(store.clone(), name).join().await?;
+    let left = std::sync::Arc::new(std::sync::atomic::AtomicU64::new(Million::EVENTS));
+    let hands = (0..CONSUMERS).map(|_| {
+        let (consumer, left) = (consumer.clone(), left.clone());
+        tokio::spawn(async move {
+            while let Some(delivery) = consumer.next().await? {
+                std::hint::black_box(delivery.event());
+                delivery.ack()?;
+                if left.fetch_sub(1, std::sync::atomic::Ordering::SeqCst) == 1 {
+                    // The others hear of the end by this.
+                    let stopping = consumer.clone();
+                    tokio::spawn(async move { stopping.stop().await });
+                }
+            }
+            Outcome::Ok(())
+        })
+    });
+    for hand in hands.collect::<Vec<_>>() {
+        hand.await??;
+    }
+    let rate = rate(Million::EVENTS, start);
+    consumer.stop().await?;
+    Ok(rate)
+}
+
+/// A row for each event.
+struct Rows;
+
+#[async_trait]
+impl Projection<SqlRows> for Rows {
+    fn name(&self) -> &str {
+        "rows"
+    }
+
+    fn tables(&self) -> &[&'static str] {
+        &["event_rows"]
+    }
+
+    async fn create(&self, rows: &mut SqlRows) -> Handled {
+        rows.execute("CREATE TABLE {event_rows} (position INTEGER PRIMARY KEY, stream TEXT NOT NULL, kind TEXT NOT NULL)", &[]).await?;
+        Ok(())
+    }
+
+    async fn apply(&self, event: &RecordedEvent, rows: &mut SqlRows) -> Handled {
+        self.apply_all(std::slice::from_ref(event), rows).await
+    }
+
+    /// One statement for a batch.
+    async fn apply_all(&self, events: &[RecordedEvent], rows: &mut SqlRows) -> Handled {
+        let values: Vec<_> =
+            events.iter().map(|event| (event.position.number(), event.stream.as_str(), event.event_type.as_str())).collect();
+        let insert = "INSERT INTO {event_rows} SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each($1)";
+        rows.execute(insert, &[serde_json::to_string(&values)?.into()]).await?;
+        Ok(())
+    }
+}
+
+async fn projection(store: &SharedStore, path: &Path) -> Outcome<f64> {
+    let target = SqlTarget::connect(&format!("sqlite:{}", path.display())).await?;
+    let start = Instant::now();
+    let projector = Projector::new(store.clone(), target.clone(), Rows).batch_events_max(BATCH);
+    let head = store.read_log(ReadLog { limit: Some(ROWS), ..ReadLog::default() });
+    let last = head.try_fold(factum::GlobalPosition::START, |_, event| std::future::ready(Ok(event.position))).await?;
+    // The reading that found out where to stop is not the projection's.
+    let looked = start.elapsed();
+    let run = projector.run_until(async { projector.wait_for(last, std::time::Duration::from_secs(600)).await });
+    run.await?;
+    let rows = target.fetch("SELECT COUNT(*) FROM event_rows", &[]).await?;
+    let count = rows[0][0].as_integer().and_then(|count| u64::try_from(count).ok()).unwrap_or_default();
+    Ok(count as f64 / (start.elapsed() - looked).as_secs_f64())
+}
+
+/// The same rows in the same batches, by a driver that has nothing between it and SQLite, with each commit as durable.
+async fn inserts(store: &SharedStore, path: &Path) -> Outcome<f64> {
+    let mut connection = Connection::open(path)?;
+    connection.execute_batch(
+        "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;
+         CREATE TABLE event_rows (position INTEGER PRIMARY KEY, stream TEXT NOT NULL, kind TEXT NOT NULL)",
+    )?;
+    let start = Instant::now();
+    let mut batches = store.read_log(ReadLog { limit: Some(ROWS), ..ReadLog::default() }).try_chunks(BATCH);
+    while let Some(batch) = batches.try_next().await.map_err(|error| error.1)? {
+        let transaction = connection.transaction()?;
+        {
+            let mut insert = transaction.prepare_cached("INSERT INTO event_rows VALUES (?1, ?2, ?3)")?;
+            for event in &batch {
+                insert.execute(params![event.position.number().cast_signed(), event.stream.as_str(), event.event_type.as_str()])?;
+            }
+        }
+        transaction.commit()?;
+    }
+    Ok(rate(ROWS, start))
+}

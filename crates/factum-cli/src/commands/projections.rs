@@ -1,0 +1,84 @@
+//! `factum projections`: which there are, and with their database, how far their rows are, how two versions differ, and which one readers see.
+
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod in_database;
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use crate::console::Console;
+use crate::failure::Failure;
+use crate::store_url;
+
+const EXAMPLES: &str = "\
+Examples:
+  factum projections                                             their names
+  factum projections --database sqlite:orders.db                 their versions, positions and lag
+  factum projections compare orders --database sqlite:orders.db  the newest version with the one that readers see
+  factum projections switch orders --database sqlite:orders.db   let readers see the newest version
+  factum projections drop orders --database sqlite:orders.db     drop the versions before that
+
+A new version is built by the program that has its code: it runs a Projector with .version(2) beside the old one.
+The database is sqlite:PATH or postgres://…, where this program has them.";
+
+/// List projections: versions, position, lag; compare two versions, switch readers over, drop the old
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Projections {
+    /// The database that the rows are in
+    #[arg(long, value_name = "URL", global = true)]
+    database: Option<String>,
+    #[command(subcommand)]
+    what: Option<What>,
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum What {
+    /// Compare the newest version of the rows with the one that readers see, at the same position
+    Compare(Named),
+    /// Let readers see the newest version from one moment to the next
+    Switch(Named),
+    /// Drop the versions before the one that readers see
+    Drop(Named),
+}
+
+/// Which projection.
+#[derive(Args, Debug)]
+pub(crate) struct Named {
+    /// Its name
+    name: String,
+    /// How long to wait for both versions to be at the same position
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    wait_seconds: u64,
+}
+
+pub(crate) async fn run(projections: Projections, url: &str, console: &mut Console<'_>) -> Result<(), Failure> {
+    match (projections.database, projections.what) {
+        (None, None) => names(url, console).await,
+        (None, Some(_)) => Err(Failure::usage("say which database the rows are in, --database sqlite:PATH or --database postgres://…")),
+        #[cfg(any(feature = "sqlite", feature = "postgres"))]
+        (Some(database), what) => in_database::run(&database, what, url, console).await,
+        #[cfg(not(any(feature = "sqlite", feature = "postgres")))]
+        (Some(_), _) => Err(Failure::usage("this program has no database of rows; build it with --features sqlite or --features postgres")),
+    }
+}
+
+async fn names(url: &str, console: &mut Console<'_>) -> Result<(), Failure> {
+    let store = store_url::open_to_read(url).await?;
+    let names = factum::projection::names(&store).await?;
+    for name in &names {
+        if console.json {
+            console.line(json!({"projection": name}))?;
+        } else {
+            console.line(console.look.name(name))?;
+        }
+    }
+    if !console.json {
+        console.note(if names.is_empty() {
+            "no projections; a program makes one by running a Projector"
+        } else {
+            "with --database URL also how far they are"
+        });
+    }
+    Ok(())
+}

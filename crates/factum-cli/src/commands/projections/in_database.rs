@@ -1,0 +1,96 @@
+//! What there is to know about projections in the database that their rows are in.
+
+use std::time::Duration;
+
+use factum::Query;
+use factum::projection::{Comparison, SqlTarget};
+use serde_json::{Value, json};
+
+use super::{Named, What};
+use crate::commands::reading::{self, Behind};
+use crate::console::{Console, counted, grouped};
+use crate::failure::Failure;
+use crate::store_url;
+
+pub(super) async fn run(database: &str, what: Option<What>, url: &str, console: &mut Console<'_>) -> Result<(), Failure> {
+    let target = SqlTarget::connect(database).await?;
+    match what {
+        None => list(&target, url, console).await,
+        Some(What::Compare(Named { name, wait_seconds })) => {
+            let comparison = target.compare(&name, Duration::from_secs(wait_seconds)).await?;
+            print(&name, &comparison, console)
+        }
+        Some(What::Switch(Named { name, wait_seconds })) => {
+            let (version, position) = target.switch(&name, Duration::from_secs(wait_seconds)).await?;
+            if console.json {
+                return console.line(json!({"projection": name, "version": version, "position": position}));
+            }
+            console.note(format_args!("readers of {name} see version {version} now, from position {position} on"));
+            Ok(())
+        }
+        Some(What::Drop(Named { name, .. })) => {
+            let dropped = target.drop_old(&name).await?;
+            if console.json {
+                return console.line(json!({"projection": name, "dropped": dropped}));
+            }
+            console.note(format_args!("{} of {name} dropped", counted(dropped as u64, "version")));
+            Ok(())
+        }
+    }
+}
+
+async fn list(target: &SqlTarget, url: &str, console: &mut Console<'_>) -> Result<(), Failure> {
+    let store = store_url::open_to_read(url).await?;
+    let mut rows = Vec::new();
+    for name in factum::projection::names(&store).await? {
+        for build in target.builds(&name).await? {
+            // Its query is known to its program; what is behind it is counted whatever it is.
+            let behind = Behind::count(&*store, build.position, Query::all()).await?;
+            if console.json {
+                console.line(json!({"projection": name, "version": build.version, "live": build.is_live, "position": build.position,
+                    "behind": behind.number(), "tables": build.tables}))?;
+            } else {
+                let live = if build.is_live { "readers see it" } else { "" };
+                let (version, position) = (build.version.to_string(), grouped(build.position.number()));
+                rows.push(vec![name.clone(), version, position, behind.shown(), live.to_owned()]);
+            }
+        }
+    }
+    if rows.is_empty() {
+        if !console.json {
+            console.note("no projection of this store has rows in that database");
+        }
+        return Ok(());
+    }
+    reading::print(&["projection", "version", "position", "behind", ""], rows, console)
+}
+
+fn print(name: &str, comparison: &Comparison, console: &mut Console<'_>) -> Result<(), Failure> {
+    if console.json {
+        let tables: Vec<Value> = comparison
+            .tables
+            .iter()
+            .map(|table| {
+                json!({"table": table.table, "rows_now": table.rows_now, "rows_new": table.rows_new, "only_now": table.only_now,
+                    "only_new": table.only_new, "examples": table.examples})
+            })
+            .collect();
+        return console.line(json!({"projection": name, "position": comparison.position, "same": comparison.is_same(), "tables": tables}));
+    }
+    let verdict = if comparison.is_same() { "have the same rows" } else { "differ" };
+    console.line(format_args!("both versions of {name} are at position {} and {verdict}", comparison.position))?;
+    for table in &comparison.tables {
+        console.line(format_args!(
+            "{}: {} now, {} new; {} only now, {} only new",
+            table.table,
+            counted(table.rows_now, "row"),
+            grouped(table.rows_new),
+            grouped(table.only_now),
+            grouped(table.only_new)
+        ))?;
+        for row in &table.examples {
+            console.line(if row.starts_with('-') { console.look.bad(row) } else { console.look.good(row) })?;
+        }
+    }
+    Ok(())
+}
