@@ -31,6 +31,8 @@ pub(crate) async fn a_command_with_a_key_happens_once(store: SharedStore) -> Out
             assert_eq!(again.receipt.map(|receipt| receipt.streams), first.receipt.clone().map(|receipt| receipt.streams));
         }
     }
+    let nothing = accounts.execute_with("1", Command::EnsureOpen, CommandOptions::key("open")).await?;
+    assert_eq!((nothing.receipt, nothing.version), (None, StreamVersion::new(7)));
     let refused = withdraw(&accounts, 59, "b").await;
     assert!(matches!(refused, Err(CommandError::Refused(_))), "{refused:?}");
     let another = withdraw(&accounts, 1, "a").await;

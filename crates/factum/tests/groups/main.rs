@@ -6,6 +6,7 @@
 
 mod consumer;
 mod history;
+#[cfg(any(feature = "postgres", feature = "redis"))]
 mod processes;
 #[path = "../stores/mod.rs"]
 mod stores;
@@ -53,6 +54,7 @@ fn main() -> ExitCode {
         let name = format!("{}::order_is_kept_when_consumers_disappear_and_sleep", store.name());
         trials.push(Trial::test(name, move || in_runtime(threads::order_is_kept(store))));
     }
+    #[cfg(any(feature = "postgres", feature = "redis"))]
     trials.extend(processes::trials());
     for missing in &stores.missing {
         let reason = missing.reason.clone();

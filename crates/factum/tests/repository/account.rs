@@ -1,6 +1,6 @@
 //! The account that the tests are about: it is opened, holds money, and never less than none.
 
-use factum::{Decider, Decision, Event, Repository, SharedStore, connect};
+use factum::{Decider, Decision, Event, Repository, SharedStore};
 use serde::{Deserialize, Serialize};
 
 pub(crate) struct Account;
@@ -81,10 +81,6 @@ impl Decider for Account {
             AccountEvent::MoneyWithdrawn { amount } | AccountEvent::FeeCharged { amount } => state.amount -= amount,
         }
     }
-}
-
-pub(crate) async fn memory() -> SharedStore {
-    connect("memory:").await.expect("it opens")
 }
 
 /// A repository with account 1 open, and an amount on it.

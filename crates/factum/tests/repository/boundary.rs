@@ -9,7 +9,7 @@ use factum::{
 use futures::TryStreamExt;
 use serde::{Deserialize, Serialize};
 
-use crate::account::memory;
+use crate::memory;
 
 const PLACES: usize = 3;
 const COURSES_EACH: usize = 2;

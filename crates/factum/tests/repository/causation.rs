@@ -4,7 +4,8 @@ use factum::causation::{self, Causation, CorrelationId};
 use factum::{CommandOptions, EventStoreExt, RecordedEvent};
 use serde_json::{Value, json};
 
-use crate::account::{Command, memory, with_account};
+use crate::account::{Command, with_account};
+use crate::memory;
 
 fn metadata(event: &RecordedEvent) -> Value {
     serde_json::from_slice(&event.metadata).expect("it is JSON")

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use factum::{CommandError, CommandOptions, Error, Repository, Retry, StreamVersion};
 
-use crate::account::{Account, Command, Refusal, memory, with_account};
+use crate::account::{Account, Command, Refusal, with_account};
+use crate::memory;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn concurrent_commands_lose_nothing_and_count_their_conflicts() {

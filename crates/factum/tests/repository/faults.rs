@@ -12,7 +12,8 @@ use factum::{
 
 use tokio::sync::Semaphore;
 
-use crate::account::{Account, Command, memory, with_account};
+use crate::account::{Account, Command, with_account};
+use crate::memory;
 
 /// A store whose answers get lost, the next so many, and whose records take as long as they are held up.
 struct Lossy {

@@ -11,3 +11,8 @@ mod questions;
 mod repeats;
 mod snapshots;
 mod truncation;
+
+/// An empty store in memory.
+async fn memory() -> factum::SharedStore {
+    factum::connect("memory:").await.expect("it opens")
+}

@@ -6,7 +6,8 @@ use std::collections::HashMap;
 use factum::{CommandError, CommandOptions, Decider, Decision, Repository, SharedStore, Snapshots, StreamVersion};
 use proptest::prelude::*;
 
-use crate::account::{Account, AccountEvent, Balance, Command, Refusal, memory};
+use crate::account::{Account, AccountEvent, Balance, Command, Refusal};
+use crate::memory;
 
 /// All that a command may come to.
 #[derive(Debug, PartialEq)]

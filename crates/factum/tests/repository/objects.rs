@@ -3,7 +3,7 @@
 use factum::{Aggregate, AggregateRepository, CommandError, Error, Event, EventStoreExt, Recorder, Snapshots};
 use serde::{Deserialize, Serialize};
 
-use crate::account::memory;
+use crate::memory;
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Basket {

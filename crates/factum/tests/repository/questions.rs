@@ -5,7 +5,8 @@ use std::time::Duration;
 use factum::{Codec, EventStoreExt, ExpectedVersion, Repository, StreamVersion, Timestamp, Uuid};
 use futures::TryStreamExt;
 
-use crate::account::{Account, AccountEvent, Balance, Command, memory, with_account};
+use crate::account::{Account, AccountEvent, Balance, Command, with_account};
+use crate::memory;
 
 #[tokio::test]
 async fn what_is_not_there_is_none_and_not_the_beginning() {

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use factum::causation::{self, CorrelationId};
 use factum::{CommandError, CommandOptions, EventStoreExt, Executed, Repository, Retry};
 
-use crate::account::{Account, Command, memory, with_account};
+use crate::account::{Account, Command, with_account};
+use crate::memory;
 
 async fn keyed(accounts: &Repository<Account>, key: &str, command: Command) -> Executed<u64> {
     accounts.execute_with("1", command, CommandOptions::key(key)).await.expect("it is done, or was")

@@ -4,7 +4,8 @@ use factum::{EventStore, Record, RecordName, RecordWrite, Repository, SharedStor
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::account::{Account, Balance, Command, memory, with_account};
+use crate::account::{Account, Balance, Command, with_account};
+use crate::memory;
 
 fn name() -> RecordName {
     RecordName::new("snapshot/Account-1").expect("a short name")

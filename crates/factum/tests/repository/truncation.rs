@@ -2,7 +2,8 @@
 
 use factum::{CommandError, Repository, SharedStore, Snapshots, StreamVersion, Timestamp, TruncatedStreams};
 
-use crate::account::{Account, Balance, Command, memory, with_account};
+use crate::account::{Account, Balance, Command, with_account};
+use crate::memory;
 
 async fn truncated(before: u64) -> SharedStore {
     let store = memory().await;
