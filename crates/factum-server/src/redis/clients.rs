@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use tokio::sync::Notify;
@@ -80,11 +80,6 @@ impl Client {
     /// Notes what it does.
     pub(crate) fn note(&self, activity: Activity) {
         *self.activity.lock().unwrap_or_else(PoisonError::into_inner) = activity;
-    }
-
-    /// How long it has sent nothing.
-    pub(crate) fn idle(&self) -> Duration {
-        self.activity().at.elapsed()
     }
 
     /// Whether it waits for an event, in a blocking command.
