@@ -1,6 +1,7 @@
 //! The door itself: takes a connection's requests, carries them out, and answers.
 
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use factum::SharedStore;
@@ -170,14 +171,21 @@ impl Door {
         let mut stop = None;
         for place in 0..units.len() {
             let work = &mut units[place].work;
+            if matches!(work, Work::Own(_)) {
+                stop = Some(Stopped::Own);
+                break;
+            }
             let mut context = self.keyspace.context(state, now);
-            let answer = match work {
+            let carried = catch_unwind(AssertUnwindSafe(|| match work {
                 Work::Data(data) if !context.has_room(1, data.request.size()) => Err(Stop::Full),
-                Work::Own(_) => {
-                    stop = Some(Stopped::Own);
-                    break;
-                }
                 work => commands::carry_out(&mut context, work),
+            }));
+            let Ok(answer) = carried else {
+                let name = units[place].command.map(|command| command.name);
+                tracing::error!(command = name, "a command failed, which is a bug: please report it, with what the log says above");
+                // The answers are not given: who waits is told why.
+                answers.push(Plan::Reply(Reply::Null));
+                return Carried { answers, waiting: Some(self.keyspace.abandon(state)), stop: None };
             };
             let touched = context.wait;
             match answer {

@@ -10,6 +10,7 @@ pub(crate) fn of_failure(failure: &Failure) -> Reply {
     match failure {
         Failure::Overtaken => Reply::error("ERR others keep writing to the same keys; nothing of this request was recorded, send it again"),
         Failure::Failed(error) => of_store(error),
+        Failure::Bug => Reply::error("ERR not recorded: a command failed, which is a bug of the server; its log says more"),
     }
 }
 

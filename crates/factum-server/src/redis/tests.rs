@@ -334,3 +334,72 @@ async fn in_an_ordered_group_the_next_event_of_a_stream_waits_for_the_one_before
     let info = client.ask("FACTUM.GROUP INFO g").await;
     assert!(info.contains("$3 key $7 Order-1 $6 parked :1"), "{info}");
 }
+
+/// A command with a bug took the whole keyspace with it: every client that came later was cut off.
+#[tokio::test]
+async fn a_bug_in_a_command_ends_that_command_and_not_the_server() {
+    let store = Fated::new().await;
+    let door = door(&store);
+    let (mut first, mut second, mut third) = (Client::of(&door), Client::of(&door), Client::of(&door));
+    first.ask("SET k old \n GET other").await;
+    let watches = third.session.transaction.watches_for_tests();
+    let poisoned = std::thread::spawn(move || {
+        let _guard = watches.lock().expect("no holder panics");
+        panic!("a bug, on purpose");
+    });
+    assert!(poisoned.join().is_err());
+    store.permits.forget_permits(usize::MAX >> 4);
+    let on_its_way = tokio::spawn(async move { first.ask("SET k new").await });
+    while !door.keyspace.lock().is_sending_for_tests() {
+        tokio::task::yield_now().await;
+    }
+    let gathered = tokio::spawn(async move { second.ask("SET other 1").await });
+    while !door.keyspace.lock().is_gathering_for_tests() {
+        tokio::task::yield_now().await;
+    }
+    let failed = third.ask("SET k third \n WATCH k \n PING").await;
+    assert_eq!(failed.matches("-ERR not recorded: a command failed, which is a bug").count(), 2, "{failed}");
+    assert!(failed.ends_with("+PONG "), "{failed}");
+    assert!(gathered.await.expect("it ends").starts_with("-ERR not recorded: "));
+    let asking = tokio::spawn(async move { Client::of(&door).ask("GET k \n GET other \n INCR n").await });
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    assert!(!asking.is_finished(), "what is on its way is waited for");
+    store.permits.add_permits(1_000);
+    assert_eq!(on_its_way.await.expect("it ends"), "+OK ");
+    assert_eq!(asking.await.expect("it ends"), "$3 new $-1 :1 ");
+}
+
+#[tokio::test]
+async fn any_number_of_keys_can_be_flushed() {
+    let store = Fated::new().await;
+    let mut client = Client::of(&door(&store));
+    for part in 0..10 {
+        let pairs: Vec<String> = (0..500).map(|key| format!("key-{part}-{key} v")).collect();
+        assert_eq!(client.ask(&format!("MSET {}", pairs.join(" "))).await, "+OK ");
+        client.ask(&format!("XADD stream-{part} 1-0 f v")).await;
+    }
+    assert_eq!(client.ask("DBSIZE").await, ":5010 ");
+    let refused = client.ask("MULTI \n FLUSHALL \n EXEC").await;
+    assert!(refused.contains("too many to be removed within EXEC"), "{refused}");
+    assert_eq!(client.ask("FLUSHALL \n DBSIZE \n DEBUG RELOAD \n DBSIZE \n XLEN stream-3").await, "+OK :0 +OK :0 :0 ");
+}
+
+/// What is known of the ids before an entry that is added is not kept when it is added; trimming asked for it then.
+#[tokio::test]
+async fn trimming_by_id_goes_with_adding() {
+    let store = Fated::new().await;
+    let mut client = Client::of(&door(&store));
+    for id in 1..200 {
+        let oldest = if id >= 5 { id - 5 } else { 1_000 };
+        assert_eq!(client.ask(&format!("XADD s MINID {oldest} {id} f v")).await, format!("${} {id}-0 ", id.to_string().len() + 2));
+        assert_eq!(client.ask("XLEN s").await, format!(":{} ", if id < 5 { 0 } else { (id - 4).min(6) }));
+    }
+    // Nodes are counted from where the stream begins, also if there was another one in its place.
+    client.ask("DEL s").await;
+    for _ in 0..100 {
+        client.ask(&"XADD s MAXLEN ~ 555 * f v\n".repeat(10)).await;
+    }
+    assert_eq!(client.ask("XLEN s").await, ":600 ");
+}

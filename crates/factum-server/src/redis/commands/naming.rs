@@ -154,10 +154,14 @@ pub(super) fn flush(context: &mut Context<'_>, request: &Request, verb: Verb) ->
                 .map(|(_, name, _)| Key { database, name: name.clone() }),
         );
     }
-    if keys.len() * 4 > context.limits.events_max {
-        let text = format!("ERR there are {} keys, too many to be removed as one; remove them in parts, with SCAN and DEL", keys.len());
+    // More than fits into one append goes in parts: then it is not removed as one, and others may come in between.
+    let together_max = (context.limits.events_max / 4).max(1);
+    let is_more = keys.len() > together_max;
+    if is_more && context.is_exec {
+        let text = format!("ERR there are {} keys, too many to be removed within EXEC; remove them outside of it", keys.len());
         return Err(Reply::Error(text.into()).into());
     }
+    keys.truncate(together_max);
     context.need(&keys)?;
     if !context.has_room(keys.len() * 3, 0) {
         return Err(Stop::Full);
@@ -165,6 +169,9 @@ pub(super) fn flush(context: &mut Context<'_>, request: &Request, verb: Verb) ->
     for key in &keys {
         context.slot(key)?;
         context.remove(key);
+    }
+    if is_more {
+        return Err(Stop::Full);
     }
     Ok(Reply::OK.into())
 }

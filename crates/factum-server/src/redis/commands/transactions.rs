@@ -20,6 +20,13 @@ pub(crate) struct Transaction {
     watches: Watches,
 }
 
+#[cfg(test)]
+impl Transaction {
+    pub(crate) fn watches_for_tests(&self) -> Watches {
+        Watches::clone(&self.watches)
+    }
+}
+
 /// What is to be done for MULTI, EXEC, DISCARD, WATCH or UNWATCH.
 pub(crate) fn transaction(door: &Door, session: &mut Session, verb: Verb, request: &Request) -> Work {
     let transaction = &mut session.transaction;

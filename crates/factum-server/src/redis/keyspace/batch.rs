@@ -18,6 +18,8 @@ pub(crate) enum Failure {
     Overtaken,
     /// It was not recorded, or it is not known whether it was.
     Failed(Arc<Error>),
+    /// It was not recorded: a command that was carried out together with it met a bug.
+    Bug,
 }
 
 /// Told to whoever waits for a batch.

@@ -40,6 +40,7 @@ impl Keyspace {
     fn complete(&self, result: factum::Result<Option<Receipt>>, written: Vec<Written>) {
         let mut state = self.lock();
         let waiters = state.sent.take().unwrap_or_default();
+        state.is_settling = false;
         match result {
             Ok(receipt) => {
                 state.durable = state.open_number - 1;
@@ -85,6 +86,18 @@ impl Keyspace {
             Ok(Err(Failure::Failed(error))) => Err(Error::Unavailable { reason: error.to_string(), source: None }),
             _ => Ok(()),
         }
+    }
+
+    /// Gives up what was carried out and is not on its way yet, because a bug stopped a command half-way. All who wait for it are told, and so
+    /// is whoever waits for what this returns. What is known is read from the store again.
+    pub(crate) fn abandon(&self, state: &mut State) -> Waiting {
+        let (sender, receiver) = oneshot::channel();
+        state.forget();
+        state.is_settling = state.sent.is_some();
+        let mut waiters = std::mem::take(&mut state.open.waiters);
+        waiters.push(sender);
+        tell(waiters, &Err(Failure::Bug));
+        receiver
     }
 
     /// Has the open batch sent as soon as the one before it is durable.

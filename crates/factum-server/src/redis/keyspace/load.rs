@@ -47,6 +47,14 @@ impl Keyspace {
     }
 
     async fn load_one(&self, load: Load) -> factum::Result<()> {
+        let settling = {
+            let mut state = self.lock();
+            let sent = state.open_number - 1;
+            if state.is_settling { state.waiter(sent) } else { None }
+        };
+        if let Some(settling) = settling {
+            let _ = settling.await;
+        }
         match load {
             Load::Slot(key) => self.load_slot(key).await,
             Load::AtLeast(key, wanted, count) => {

@@ -32,6 +32,8 @@ pub(crate) struct State {
     pub(super) durable: u64,
     /// Who waits for the batch that was sent and is not answered yet.
     pub(super) sent: Option<Vec<Waiter>>,
+    /// What was sent is not known here any more: nothing is read from the store before it is answered.
+    pub(super) is_settling: bool,
     pub(super) blocked: HashMap<Key, Vec<(u64, Arc<Notify>)>, RandomState>,
     pub(super) loading: HashMap<Key, Arc<Notify>, RandomState>,
     pub(super) names: Option<Names>,
@@ -472,6 +474,16 @@ impl State {
     /// How many changes there were, for tests that wait for one.
     pub(crate) fn stamp_for_tests(&self) -> u64 {
         self.stamp
+    }
+
+    /// Whether a batch is on its way.
+    pub(crate) fn is_sending_for_tests(&self) -> bool {
+        self.sent.is_some()
+    }
+
+    /// Whether something was carried out and is not on its way.
+    pub(crate) fn is_gathering_for_tests(&self) -> bool {
+        !self.open.is_empty()
     }
 
     /// How many keys someone waits for.

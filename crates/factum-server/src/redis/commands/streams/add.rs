@@ -88,13 +88,12 @@ pub(crate) fn add(context: &mut Context<'_>, request: &Request) -> Answered {
     if !is_there {
         context.create_stream(&key)?;
     }
-    if trim.is_asked_for() {
-        // What trimming needs to know has to be known before the entry is there.
-        trim::need(context, &key, &trim)?;
-    }
+    let found = if trim.is_asked_for() { trim::find(context, &key, &trim)? } else { None };
     context.event(&key, id, event);
     if trim.is_asked_for() {
-        trim::carry_out(context, &key, &trim)?;
+        // The new entry itself may be too old.
+        let found = found.map(|found| found + u64::from(trim.is_too_old(id)));
+        trim::carry_out(context, &key, &trim, found);
     }
     Ok(Reply::Bulk(id.text()).into())
 }

@@ -68,6 +68,11 @@ impl Trim {
     pub(super) fn is_asked_for(&self) -> bool {
         self.strategy.is_some()
     }
+
+    /// Whether an entry with that id goes in any case.
+    pub(super) fn is_too_old(&self, id: EntryId) -> bool {
+        matches!(self.strategy, Some(Strategy::MinId(first)) if id < first)
+    }
 }
 
 pub(crate) fn trim(context: &mut Context<'_>, request: &Request) -> Answered {
@@ -84,33 +89,30 @@ pub(crate) fn trim(context: &mut Context<'_>, request: &Request) -> Answered {
     if context.stream(&key)?.is_none() {
         return Ok(Reply::Integer(0).into());
     }
-    need(context, &key, &trim)?;
-    let count = carry_out(context, &key, &trim)?;
+    let found = find(context, &key, &trim)?;
+    let count = carry_out(context, &key, &trim, found);
     Ok(Reply::Integer(i64::try_from(count).unwrap_or(i64::MAX)).into())
 }
 
-/// Makes sure that everything is known that trimming needs to know.
-pub(super) fn need(context: &mut Context<'_>, key: &Key, trim: &Trim) -> Result<(), Stop> {
-    match trim.strategy {
-        Some(Strategy::MinId(id)) if context.known_stream(key).at_least(id).is_none() => {
-            Err(Stop::Load(vec![Load::AtLeast(key.clone(), vec![id], 0)]))
-        }
-        _ => Ok(()),
+/// Where the first entry is that is not too old, if trimming goes by ids. Before an entry is added: what is known of those before it may
+/// not be kept.
+pub(super) fn find(context: &mut Context<'_>, key: &Key, trim: &Trim) -> Result<Option<u64>, Stop> {
+    let Some(Strategy::MinId(id)) = trim.strategy else { return Ok(None) };
+    match context.known_stream(key).at_least(id) {
+        None => Err(Stop::Load(vec![Load::AtLeast(key.clone(), vec![id], 0)])),
+        found => Ok(found),
     }
 }
 
-/// Trims, and says how many entries are hidden now that were not before.
-pub(super) fn carry_out(context: &mut Context<'_>, key: &Key, trim: &Trim) -> Result<u64, Stop> {
+/// Trims, and says how many entries are hidden now that were not before. `found` is where the first entry is that is not too old.
+pub(super) fn carry_out(context: &mut Context<'_>, key: &Key, trim: &Trim, found: Option<u64>) -> u64 {
     let node = context.options.node_entries;
     let stream = context.known_stream(key);
     // The version of the first entry that stays, if all that may go goes.
-    let kept_from = match trim.strategy {
-        None => return Ok(0),
-        Some(Strategy::MaxLen(count)) => match stream.len().checked_sub(count) {
-            None | Some(0) => return Ok(0),
-            Some(surplus) => stream.view().nth(surplus),
-        },
-        Some(Strategy::MinId(id)) => stream.at_least(id).expect("it was looked for before"),
+    let kept_from = match (trim.strategy, found) {
+        (Some(Strategy::MaxLen(count)), _) if stream.len() > count => stream.view().nth(stream.len() - count),
+        (Some(Strategy::MinId(_)), Some(found)) => found,
+        _ => return 0,
     };
     let kept_from = if trim.is_approximate {
         let limit = match trim.limit {
@@ -128,16 +130,17 @@ pub(super) fn carry_out(context: &mut Context<'_>, key: &Key, trim: &Trim) -> Re
     if count > 0 {
         context.changed(key);
     }
-    Ok(count)
+    count
 }
 
-/// Redis keeps entries in nodes and removes whole ones when it need not be exact. Ours are as many versions; where they end is not stored.
+/// Redis keeps entries in nodes and removes whole ones when it need not be exact. Ours are as many entries, counted from the stream's first.
 fn whole_nodes(stream: &crate::redis::keyspace::Stream, kept_from: u64, node: u64, limit: u64, last_stays: bool) -> u64 {
+    let begin = stream.version.saturating_sub(stream.entries_added);
     let mut end = stream.base;
     let mut removed = 0;
     loop {
         // The last node may be shorter.
-        let next = ((end / node + 1) * node).min(stream.version);
+        let next = (begin + (end.saturating_sub(begin) / node + 1) * node).min(stream.version);
         if next >= kept_from || end == stream.version || last_stays && stream.hidden.contains(next) {
             return end + 1;
         }
