@@ -403,3 +403,17 @@ async fn trimming_by_id_goes_with_adding() {
     }
     assert_eq!(client.ask("XLEN s").await, ":600 ");
 }
+
+#[tokio::test]
+async fn values_that_are_too_much_for_one_append_go_in_several() {
+    // Ten values of ten million bytes that arrived together were once sent as one append, and refused as one.
+    let store = Fated::new().await;
+    let door = door(&store);
+    let mut client = Client::of(&door);
+    let lines: Vec<String> = (0..10).map(|key| format!("SET k{key} {}", "x".repeat(10_000_000))).collect();
+    assert_eq!(client.ask(&lines.join("\n")).await, "+OK ".repeat(10));
+    assert_eq!(client.ask("STRLEN k9 \n DEBUG RELOAD \n STRLEN k0").await, ":10000000 +OK :10000000 ");
+    let refused = client.ask(&format!("SET k {}", "x".repeat(17_000_000))).await;
+    assert!(refused.starts_with("-ERR the "), "{refused}");
+    assert_eq!(client.ask("EXISTS k").await, ":0 ");
+}

@@ -93,6 +93,7 @@ impl State {
         for key in batch.dirty {
             let Some(slot) = self.slots.get_mut(&key) else { continue };
             slot.is_dirty = false;
+            slot.counted = 0;
             let size = slot.measure();
             self.bytes = self.bytes + size - slot.size;
             slot.size = size;

@@ -27,6 +27,8 @@ pub(crate) struct Slot {
     pub(super) is_record_dirty: bool,
     /// The version of its record.
     pub(super) record: RecordVersion,
+    /// How many bytes of its value the open batch has been counted for.
+    pub(super) counted: usize,
     /// What the log of names says of the key.
     pub(super) announced: Announced,
     /// It was used since it was last considered for eviction.
@@ -94,6 +96,7 @@ impl Slot {
             is_dirty: false,
             is_record_dirty: false,
             record: RecordVersion::NONE,
+            counted: 0,
             announced: Announced::default(),
             is_used: true,
             size: size_of::<Self>(),

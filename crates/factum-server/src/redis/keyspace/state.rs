@@ -224,6 +224,10 @@ impl Context<'_> {
         }
         let slot = self.slot(key)?;
         (slot.value, slot.encoding) = (value, None);
+        // However often it is written in this batch, it is sent once.
+        let more = bytes.saturating_sub(slot.counted);
+        slot.counted += more;
+        self.state.open.bytes += more;
         self.changed(key);
         Ok(())
     }
