@@ -136,9 +136,9 @@ fn lag(stream: &Stream, group: &Group) -> Reply {
     })
 }
 
-/// Whether an entry from `start` on may have been deleted.
+/// Whether an entry from `start` on may have been deleted that was not before all others.
 pub(in crate::redis::commands) fn has_tombstones(stream: &Stream, start: EntryId) -> bool {
-    stream.len() > 0 && stream.max_deleted != EntryId::MIN && start <= stream.max_deleted
+    stream.len() > 0 && stream.max_deleted != EntryId::MIN && first_id(stream) <= stream.max_deleted && start <= stream.max_deleted
 }
 
 fn moment(ms: u64) -> Reply {
