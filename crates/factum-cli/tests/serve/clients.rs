@@ -102,6 +102,7 @@ fn redis_cli_works() {
     assert_eq!(ask(&["-3", "XRANGE", "Order-1", "-", "+"]).lines().next(), Some("7-1"));
     assert!(ask(&["INFO"]).contains("redis_version:7.4"));
     assert_eq!(ask(&["DBSIZE"]), "1");
+    assert!(ask(&["INFO", "keyspace"]).contains("db0:keys=1,"));
     assert!(ask(&["--bigkeys"]).contains("Biggest stream found"));
     // Without a command it reads them, and asks for the documentation of all commands first.
     let mut interactive = Command::new(&cli);

@@ -94,10 +94,6 @@ impl Serving {
         fs::read_to_string(log_of(self.folder.path())).expect("it logs")
     }
 
-    pub(crate) fn process_id(&self) -> u32 {
-        self.process.id()
-    }
-
     /// Ends it at once, as a crash does.
     pub(crate) fn kill(&mut self) {
         self.process.kill().expect("it runs");
