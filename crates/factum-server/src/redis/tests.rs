@@ -417,3 +417,16 @@ async fn values_that_are_too_much_for_one_append_go_in_several() {
     assert!(refused.starts_with("-ERR the "), "{refused}");
     assert_eq!(client.ask("EXISTS k").await, ":0 ");
 }
+
+#[tokio::test]
+async fn keys_that_are_dropped_and_read_again_are_remembered_once() {
+    // Each of our own appends makes the door read the stream again; what it kept for eviction grew with every one.
+    let store = Fated::new().await;
+    let door = door(&store);
+    let mut client = Client::of(&door);
+    for _ in 0..3_000 {
+        client.ask("FACTUM.APPEND Order-1 any EVENT Noted 1 \n XLEN Order-1").await;
+    }
+    assert_eq!(client.ask("XLEN Order-1").await, ":3000 ");
+    assert!(door.keyspace.lock().remembered_for_tests() < 2_000);
+}

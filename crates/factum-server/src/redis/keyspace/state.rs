@@ -98,6 +98,9 @@ pub(crate) enum Load {
     Events(Key),
 }
 
+/// So many changes to the names are kept for those who are reading them.
+const MISSED_MAX: usize = 1 << 17;
+
 /// Where the open batch stood.
 #[derive(Debug)]
 pub(crate) struct Mark {
@@ -376,6 +379,10 @@ impl State {
         }
         if let Some(missed) = &mut self.names_missed {
             missed.push(change);
+            if missed.len() > MISSED_MAX {
+                // Whoever reads the names has gone, or begins again.
+                self.names_missed = None;
+            }
         }
     }
 
@@ -439,6 +446,10 @@ impl State {
         slot.stamp = self.dropped.remove(key).unwrap_or(self.stamp);
         let key = Key { database: key.database, name: bytes::Bytes::copy_from_slice(&key.name) };
         self.bytes += slot.size;
+        if self.order.len() > self.slots.len() * 2 + 1_024 {
+            // Keys that were dropped and read again stand there several times.
+            self.order = self.slots.keys().cloned().collect();
+        }
         self.order.push_back(key.clone());
         self.slots.insert(key, slot);
     }
@@ -488,6 +499,11 @@ impl State {
     /// Whether something was carried out and is not on its way.
     pub(crate) fn is_gathering_for_tests(&self) -> bool {
         !self.open.is_empty()
+    }
+
+    /// How many keys are remembered for eviction.
+    pub(crate) fn remembered_for_tests(&self) -> usize {
+        self.order.len()
     }
 
     /// How many keys someone waits for.
