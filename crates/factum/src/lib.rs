@@ -51,7 +51,7 @@ pub use stream::{Category, ExpectedVersion, StreamId, StreamVersion};
 pub use subscription::{
     Backoff, Checkpoint, CheckpointPolicy, Checkpoints, Consumer, Delivery, Fence, Group, GroupState, Groups, Handled, HeldKey, Load,
     MemberState, OnFailure, ParkedEvent, Processor, Progress, ProgressReader, StartFrom, Subscription, SubscriptionOptions,
-    SubscriptionState, Subscriptions,
+    SubscriptionState, Subscriptions, typed,
 };
 pub use tag::Tag;
 

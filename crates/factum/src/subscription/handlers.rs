@@ -7,10 +7,45 @@ use std::time::Instant;
 use futures::future::BoxFuture;
 
 use crate::error::{Error, Result, Source};
-use crate::{EventType, RecordedEvent, causation, telemetry};
+use crate::{Codec, Event, EventType, RecordedEvent, causation, telemetry};
 
 /// What a handler comes to. Any error will do, also a text: `Err("no such customer".into())`.
 pub type Handled = std::result::Result<(), Source>;
+
+/// A handler of typed events: what `codec` makes of a recorded event, today's shape of whatever shape it was stored in.
+///
+/// ```
+/// # use factum::{Codec, Event, Processor, typed};
+/// # use serde::{Deserialize, Serialize};
+/// # #[derive(Serialize, Deserialize)]
+/// # enum OrderEvent { OrderPlaced { cents: u64 } }
+/// # impl Event for OrderEvent {}
+/// # async fn run(store: factum::SharedStore) -> factum::Result<()> {
+/// let handler = typed(Codec::new(), |event: OrderEvent, recorded| async move {
+///     let OrderEvent::OrderPlaced { cents } = event;
+///     println!("{} is worth {cents} cents", recorded.stream);
+///     Ok(())
+/// });
+/// Processor::new(store, "worth").on("OrderPlaced", handler)?.run_to_end().await
+/// # }
+/// ```
+pub fn typed<E, F, H>(codec: Codec<E>, handler: F) -> impl Fn(RecordedEvent) -> BoxFuture<'static, Handled> + Send + Sync + 'static
+where
+    E: Event,
+    F: Fn(E, RecordedEvent) -> H + Send + Sync + 'static,
+    H: Future<Output = Handled> + Send + 'static,
+{
+    let (codec, handler) = (Arc::new(codec), Arc::new(handler));
+    move |recorded| {
+        let (codec, handler) = (codec.clone(), handler.clone());
+        Box::pin(async move {
+            for event in codec.decode(&recorded)? {
+                handler(event, recorded.clone()).await?;
+            }
+            Ok(())
+        })
+    }
+}
 
 type Handler = Arc<dyn Fn(RecordedEvent) -> BoxFuture<'static, Handled> + Send + Sync>;
 

@@ -16,7 +16,7 @@ mod subscriptions;
 pub use backoff::Backoff;
 pub use checkpoint::{Checkpoint, Checkpoints, Fence};
 pub use group::{Consumer, Delivery, Group, GroupState, Groups, HeldKey, Load, MemberState};
-pub use handlers::Handled;
+pub use handlers::{Handled, typed};
 pub use parked::ParkedEvent;
 pub use processor::{CheckpointPolicy, OnFailure, Processor, Progress, ProgressReader};
 pub use start::StartFrom;
