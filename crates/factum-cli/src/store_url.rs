@@ -28,6 +28,16 @@ pub(crate) async fn open_to_write(url: &str) -> Result<(SharedStore, bool), Fail
     Ok((factum::connect(url).await?, made))
 }
 
+/// Opens a store for the server, making it if it is not there. In a directory it takes the longest appends that there are, because what its
+/// clients ask for together is one.
+pub(crate) async fn open_to_serve(url: &str) -> Result<SharedStore, Failure> {
+    if url.starts_with("memory:") {
+        return Ok(factum::connect(url).await?);
+    }
+    let url = if FileUrl::of(url).is_some() { with_option(url, "append_events_max=60000") } else { url.to_owned() };
+    Ok(open_to_write(&url).await?.0)
+}
+
 /// Opens a store for a command that changes what is there, and so never makes one.
 pub(crate) async fn open_to_change(url: &str) -> Result<SharedStore, Failure> {
     refuse_memory(url)?;

@@ -70,3 +70,16 @@ fn the_field_that_holds_the_type_can_be_chosen() {
     wire.line();
     assert_eq!(objects(&server, &["read", "Order-1"])[0]["type"], "OrderPlaced");
 }
+
+#[test]
+fn a_long_transaction_is_one_append() {
+    let server = Serving::start();
+    let mut wire = server.connect();
+    let added: String = (1..=10_000).map(|number| format!("XADD Log-1 {number} type Noted data {number}\r\n")).collect();
+    wire.send(format!("MULTI\r\n{added}EXEC\r\n"));
+    wire.expect(format!("+OK\r\n{}*10000\r\n", "+QUEUED\r\n".repeat(10_000)));
+    (1..=10_000).for_each(|number: u32| wire.expect(format!("${}\r\n{number}-0\r\n", number.to_string().len() + 2)));
+    let events = objects(&server, &["read", "Log-1"]);
+    assert_eq!(events.len(), 10_000);
+    assert_eq!(events[0]["recorded_at"], events[9_999]["recorded_at"]);
+}

@@ -24,7 +24,7 @@ pub(crate) async fn run(serve: Serve, store: &str, console: &mut Console<'_>) ->
     let stop = stop_signal()?;
 
     let url = &configuration.store;
-    let store = if url.starts_with("memory:") { factum::connect(url).await? } else { store_url::open_to_write(url).await?.0 };
+    let store = store_url::open_to_serve(url).await?;
     let server = Server::start(store, configuration.settings).await.map_err(|error| Failure::could_not(error.to_string()))?;
     let redis = server.redis_address().map_err(|error| Failure::could_not(error.to_string()))?;
     let http = server.http_address().map_err(|error| Failure::could_not(error.to_string()))?;

@@ -31,6 +31,8 @@ use payload::EventIndexer;
 use reading::{InfoPager, LogPager, StreamPager};
 use source::{Log, Source};
 
+/// The most events that an append may have: frames count them in 16 bits.
+const APPEND_EVENTS_MAX: u64 = 60_000;
 /// The largest payload that an embedded store can be opened to take, in bytes.
 const PAYLOAD_BYTES_MAX: u64 = 60 << 20;
 
@@ -113,10 +115,11 @@ impl Embedded {
                 "read_only" => options.read_only = truth(name, value)?,
                 "create" => options.create = truth(name, value)?,
                 "fill_ahead" => options.fill_ahead = truth(name, value)?,
+                "append_events_max" => options.limits.append_events_max = number(name, value, APPEND_EVENTS_MAX)?,
                 "payload_bytes_max" => options.limits.payload_bytes_max = number(name, value, PAYLOAD_BYTES_MAX)?,
                 "dead_percent_max" => options.dead_percent_max = u8::try_from(number(name, value, 100)?).unwrap_or(100),
                 _ => {
-                    let known = "read_only, create, fill_ahead, payload_bytes_max, dead_percent_max";
+                    let known = "read_only, create, fill_ahead, append_events_max, payload_bytes_max, dead_percent_max";
                     return Err(Error::invalid(format!("file: has no option {name:?}; it has {known}")));
                 }
             }
@@ -136,7 +139,7 @@ fn check_limits(limits: &Limits) -> Result<()> {
     let Limits { payload_bytes_max, append_events_max, append_bytes_max, record_bytes_max } = *limits;
     let checks = [
         ("payload_bytes_max", payload_bytes_max, PAYLOAD_BYTES_MAX),
-        ("append_events_max", append_events_max, 60_000),
+        ("append_events_max", append_events_max, APPEND_EVENTS_MAX),
         ("append_bytes_max", append_bytes_max, 128 << 20),
         ("record_bytes_max", record_bytes_max, 128 << 20),
     ];
