@@ -7,7 +7,7 @@ use factum::{EventType, NewEvent};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use super::{ALL_IN_DATA, EntryId, ID_MEMBER, IS_DATA, IS_MEMBER, IS_METADATA, IS_TYPE, MEMBER};
+use super::{ALL_IN_DATA, EntryId, ID_MEMBER, IS_DATA, IS_MEMBER, IS_METADATA, IS_TYPE, MEMBER, ONLY_DATA};
 
 /// The type of an entry that has no field for it.
 const DEFAULT_TYPE: &str = "Entry";
@@ -89,7 +89,7 @@ fn object<'a>(members: impl Iterator<Item = (&'a [u8], &'a [u8])> + Clone) -> By
 /// The metadata of an entry whose fields are listed in it.
 fn listed(fields: &[&[u8]], data: Option<usize>, event_type: &EventType, id: Option<EntryId>) -> Bytes {
     if fields.len() == 2 && data.is_some() && id.is_none() {
-        return Bytes::from_static(br#"{"redis":["data",1]}"#);
+        return Bytes::from_static(ONLY_DATA);
     }
     let embedded = pairs(fields).position(|(name, value)| name == b"metadata" && can_lead(value));
     let in_data = if data.is_none() { first_texts(fields) } else { Vec::new() };

@@ -15,6 +15,8 @@ pub(crate) use reading::{fields_of, recorded_id};
 
 /// How the metadata of most events ends, and all of it where that is all.
 const ALL_IN_DATA: &[u8] = br#"{"redis":1}"#;
+/// All of the metadata of an entry that has only the field `data`.
+const ONLY_DATA: &[u8] = br#"{"redis":["data",1]}"#;
 /// Where a list of fields begins.
 const MEMBER: &[u8] = br#""redis":"#;
 /// The member before it with an id that does not fit into the event's.

@@ -5,10 +5,9 @@ use std::borrow::Cow;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use factum::RecordedEvent;
-use serde::Deserialize;
 use smallvec::SmallVec;
 
-use super::{ALL_IN_DATA, EntryId, ID_MEMBER, IS_DATA, IS_MEMBER, IS_METADATA, IS_TYPE, MEMBER};
+use super::{ALL_IN_DATA, EntryId, ID_MEMBER, IS_DATA, IS_MEMBER, IS_METADATA, IS_TYPE, MEMBER, ONLY_DATA};
 
 type Text<'a> = Cow<'a, [u8]>;
 
@@ -18,7 +17,7 @@ pub(crate) type Fields<'a> = SmallVec<[(Text<'a>, Text<'a>); 8]>;
 /// The id that an event was given as an entry, if it came through this door.
 pub(crate) fn recorded_id(event: &RecordedEvent) -> Option<EntryId> {
     let in_uuid = EntryId::of_uuid(event.id);
-    if in_uuid.is_some() && (event.metadata == ALL_IN_DATA || list_of(&event.metadata).is_some()) {
+    if in_uuid.is_some() && (event.metadata == ALL_IN_DATA || event.metadata == ONLY_DATA || list_of(&event.metadata).is_some()) {
         return in_uuid;
     }
     let start = memchr::memmem::rfind(&event.metadata, ID_MEMBER)? + ID_MEMBER.len();
@@ -33,6 +32,9 @@ pub(crate) fn fields_of(event: &RecordedEvent) -> Fields<'_> {
     {
         return fields;
     }
+    if event.metadata == ONLY_DATA {
+        return smallvec::smallvec![(Cow::Borrowed(&b"data"[..]), Cow::Borrowed(&event.data[..]))];
+    }
     list_of(&event.metadata).and_then(|list| listed(event, list)).unwrap_or_else(|| flat(event))
 }
 
@@ -42,49 +44,60 @@ fn list_of(metadata: &[u8]) -> Option<&[u8]> {
     metadata[start..].strip_suffix(b"}")
 }
 
-#[derive(Deserialize)]
-#[serde(untagged)]
+/// What stands in the list for a name or a value.
 enum Item<'a> {
     Code(u64),
-    Text(#[serde(borrow)] Cow<'a, str>),
-    Bytes { b: String },
+    Text(Text<'a>),
+}
+
+/// The first item of a list, and what follows it with the comma or the bracket behind it.
+fn item(list: &[u8]) -> Option<(Item<'_>, &[u8])> {
+    match list {
+        [b'"', ..] => string(list).map(|(text, rest)| (Item::Text(text), rest)),
+        [b'{', ..] => {
+            let (encoded, rest) = string(list.strip_prefix(br#"{"b":"#)?)?;
+            Some((Item::Text(Cow::Owned(STANDARD.decode(encoded).ok()?)), rest.strip_prefix(b"}")?))
+        }
+        _ => {
+            let digits = list.iter().take_while(|byte| byte.is_ascii_digit()).count();
+            let code = std::str::from_utf8(&list[..digits]).ok()?.parse().ok()?;
+            Some((Item::Code(code), &list[digits..]))
+        }
+    }
 }
 
 fn listed<'a>(event: &'a RecordedEvent, list: &'a [u8]) -> Option<Fields<'a>> {
     if list == b"1" {
         return members(&event.data);
     }
-    let items: Vec<Item<'a>> = serde_json::from_slice(list).ok()?;
-    let needs_members = items.iter().any(|item| matches!(item, Item::Code(IS_MEMBER)));
-    let of_data = if needs_members { members(&event.data)? } else { Fields::new() };
-    let mut fields = Fields::with_capacity(items.len() / 2);
-    let mut items = items.into_iter();
-    while let (Some(name), Some(value)) = (items.next(), items.next()) {
-        let name = text(name)?;
+    let mut fields = Fields::new();
+    let mut of_data = None;
+    let mut rest = list.strip_prefix(b"[")?;
+    while rest != b"]" {
+        let (Item::Text(name), after) = item(rest)? else { return None };
+        let (value, after) = item(after.strip_prefix(b",")?)?;
         let value: Text<'a> = match value {
+            Item::Text(text) => text,
             Item::Code(IS_TYPE) => Cow::Borrowed(event.event_type.as_str().as_bytes()),
             Item::Code(IS_DATA) => Cow::Borrowed(&event.data),
-            Item::Code(IS_MEMBER) => of_data.iter().find(|(member, _)| *member == name)?.1.clone(),
+            Item::Code(IS_MEMBER) => {
+                let of_data: &Fields<'a> = match &of_data {
+                    Some(members) => members,
+                    None => of_data.insert(members(&event.data)?),
+                };
+                of_data.iter().find(|(member, _)| *member == name)?.1.clone()
+            }
             Item::Code(code) => {
                 let length = usize::try_from(code.checked_sub(IS_METADATA)?).ok()?;
                 let mut value = event.metadata.get(..length.checked_sub(1)?)?.to_vec();
                 value.push(b'}');
                 Cow::Owned(value)
             }
-            literal => text(literal)?,
         };
         fields.push((name, value));
+        rest = after.strip_prefix(b",").unwrap_or(after);
     }
     Some(fields)
-}
-
-fn text(item: Item<'_>) -> Option<Text<'_>> {
-    match item {
-        Item::Text(Cow::Borrowed(text)) => Some(Cow::Borrowed(text.as_bytes())),
-        Item::Text(Cow::Owned(text)) => Some(Cow::Owned(text.into_bytes())),
-        Item::Bytes { b } => STANDARD.decode(b).ok().map(Cow::Owned),
-        Item::Code(_) => None,
-    }
 }
 
 /// The members of a JSON object of strings, in their order.
