@@ -4,8 +4,12 @@
 //! the seed that finds it again: `FACTUM_MODEL_SEED=… cargo test --features conformance --test model`. With `FACTUM_MODEL_CASES` it tries
 //! more or fewer sequences.
 
+mod places;
 mod reference;
 mod step;
+#[cfg(any(feature = "postgres", feature = "redis"))]
+#[path = "../stores/mod.rs"]
+mod stores;
 
 use factum::conformance::{InMemory, Subject, planted_bugs, without_a_bug};
 use factum::{ListStreams, ReadLog, SharedStore, Uuid};
@@ -31,6 +35,31 @@ fn memory_that_is_reopened_agrees_with_the_reference() {
 fn file_agrees_with_the_reference() {
     let directory = tempfile::tempdir().expect("a temporary directory can be made");
     agrees_with_the_reference(&factum::conformance::InDirectory::new(directory.path()), 40);
+}
+
+#[cfg(feature = "postgres")]
+#[test]
+fn postgres_agrees_with_the_reference() {
+    server_agrees_with_the_reference("postgres", 8);
+}
+
+#[cfg(feature = "redis")]
+#[test]
+fn redis_agrees_with_the_reference() {
+    server_agrees_with_the_reference("redis", 30);
+}
+
+/// Plays against a store on a server of the test's own.
+#[cfg(any(feature = "postgres", feature = "redis"))]
+fn server_agrees_with_the_reference(name: &str, cases: u32) {
+    let stores = stores::all();
+    if let Some(missing) = stores.missing.iter().find(|missing| missing.name == name) {
+        assert!(std::env::var_os("CI").is_none(), "{}", missing.reason);
+        eprintln!("skipped: {}", missing.reason);
+        return;
+    }
+    let store = stores.here.iter().find(|store| store.name() == name).expect("the build has it");
+    agrees_with_the_reference(&**store, cases);
 }
 
 /// The model is tested too: it finds every planted bug but those that show only under concurrency or with unusual bytes.
@@ -108,9 +137,12 @@ async fn play_once(subject: &dyn Subject, steps: &[Step]) -> Result<(), String> 
 async fn same_picture(store: &SharedStore, reference: &Reference) -> Result<(), String> {
     let said = |error: factum::Error| format!("a read failed: {error}");
     let log: Vec<_> = store.read_log(ReadLog::default()).try_collect().await.map_err(said)?;
-    same("the log", &log.iter().map(said_of).collect::<Vec<_>>(), &reference.log_with(&ReadLog::default()))?;
-    same("whether recorded_at goes back", &!log.is_sorted_by_key(|event| event.recorded_at), &false)?;
-    same("the head", &store.head().await.map_err(said)?, &reference.head())?;
+    let places = &reference.places;
+    same("the log", &log.iter().map(|event| said_of(places, event)).collect::<Vec<_>>(), &reference.log_with(&ReadLog::default()))?;
+    if store.capabilities().monotonic_log_time.is_yes() {
+        same("whether recorded_at goes back", &!log.is_sorted_by_key(|event| event.recorded_at), &false)?;
+    }
+    same("the head", &places.place(store.head().await.map_err(said)?), &reference.head().number())?;
     let streams: Vec<_> = store.streams(ListStreams::default()).try_collect().await.map_err(said)?;
     same("the streams", &streams, &reference.streams_with(&ListStreams::default()))?;
     for id in step::stream_ids() {

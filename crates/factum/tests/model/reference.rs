@@ -7,13 +7,15 @@ use factum::{
     RecordName, RecordVersion, RecordWrite, RecordedEvent, StreamId, StreamInfo, StreamVersion, Uuid,
 };
 
-/// What is said of a recorded event, but for when it was recorded.
+use crate::places::Places;
+
+/// What is said of a recorded event, but for when it was recorded; first its place.
 pub(crate) type Said = (u64, String, u64, NewEvent);
 
-pub(crate) fn said_of(event: &RecordedEvent) -> Said {
+pub(crate) fn said_of(places: &Places, event: &RecordedEvent) -> Said {
     let RecordedEvent { id, event_type, data, metadata, tags, occurred_at, .. } = event.clone();
     let content = NewEvent { id, event_type, data, metadata, tags, occurred_at };
-    (event.position.number(), event.stream.as_str().to_owned(), event.version.get(), content)
+    (places.place(event.position), event.stream.as_str().to_owned(), event.version.get(), content)
 }
 
 /// What a store must answer to an append.
@@ -46,6 +48,8 @@ pub(crate) struct Reference {
     pub(crate) sent: Vec<Append>,
     /// How many ids were made.
     pub(crate) ids: u128,
+    /// Where the store has put the events.
+    pub(crate) places: Places,
 }
 
 impl Reference {

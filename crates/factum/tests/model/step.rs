@@ -2,7 +2,8 @@
 
 use factum::{
     Append, Category, Condition, Direction, Error, EventStore, EventType, ExpectedVersion, GlobalPosition, ListStreams, NewEvent, Query,
-    QueryItem, ReadLog, ReadStream, Receipt, RecordName, RecordVersion, RecordWrite, StreamId, StreamVersion, Tag, Timestamp, Uuid,
+    QueryItem, ReadLog, ReadStream, Receipt, RecordName, RecordVersion, RecordWrite, StreamId, StreamReceipt, StreamVersion, Tag,
+    Timestamp, Uuid,
 };
 use futures::TryStreamExt;
 use proptest::collection::vec;
@@ -11,6 +12,7 @@ use proptest::prelude::{Just, any, prop_oneof};
 use proptest::sample::{select, subsequence};
 use proptest::strategy::{BoxedStrategy, Strategy};
 
+use crate::places::Places;
 use crate::reference::{Answer, Reference, Refusal, said_of};
 use crate::same;
 
@@ -270,14 +272,21 @@ impl Step {
                 let version = |number: Number| StreamVersion::new(number.beside(last));
                 let options = ReadStream { from: from.map(version), to: to.map(version), direction: *direction, limit: *limit };
                 let events: Vec<_> = store.read_stream(&stream, options).try_collect().await.map_err(|error| error.to_string())?;
-                same("the stream", &events.iter().map(said_of).collect(), &reference.stream_with(&stream, &options))
+                same(
+                    "the stream",
+                    &events.iter().map(|event| said_of(&reference.places, event)).collect(),
+                    &reference.stream_with(&stream, &options),
+                )
             }
             Self::ReadLog { after, up_to, query, direction, limit } => {
                 let position = |number: Number| GlobalPosition::from_number(number.beside(reference.head().number()));
                 let (after, up_to, query) = (position(*after), up_to.map(position), query.clone());
                 let options = ReadLog { after, up_to, query, direction: *direction, limit: *limit };
-                let events: Vec<_> = store.read_log(options.clone()).try_collect().await.map_err(|error| error.to_string())?;
-                same("what matches", &events.iter().map(said_of).collect(), &reference.log_with(&options))
+                let expected = reference.log_with(&options);
+                let place = |position: GlobalPosition| reference.places.position(position.number());
+                let options = ReadLog { after: place(after), up_to: up_to.map(place), ..options };
+                let events: Vec<_> = store.read_log(options).try_collect().await.map_err(|error| error.to_string())?;
+                same("what matches", &events.iter().map(|event| said_of(&reference.places, event)).collect(), &expected)
             }
             Self::ListStreams { category, limit } => {
                 let options = ListStreams { category: category.clone(), limit: *limit };
@@ -301,12 +310,19 @@ impl Write {
 async fn send(append: Append, store: &dyn EventStore, reference: &mut Reference) -> Result<(), String> {
     reference.sent.push(append.clone());
     let expected = reference.append(&append);
-    let answer = store.append(append.clone()).await;
+    let mut asked = append.clone();
+    if let Some(condition) = &mut asked.condition {
+        condition.after = reference.places.position(condition.after.number());
+    }
+    let answer = store.append(asked).await;
+    if answer.as_ref().is_ok_and(|receipt| !receipt.duplicate) {
+        reference.places.learn(store).await?;
+    }
     let is_right = match (&answer, &expected) {
         (Ok(receipt), Answer::Stands { parts, records, duplicate }) => {
             receipt.duplicate == *duplicate
                 && receipt.records == *records
-                && said_in(receipt) == *parts
+                && said_in(&reference.places, receipt) == *parts
                 && receipt.streams.iter().map(|part| &part.stream).eq(append.streams.iter().map(|part| &part.stream))
         }
         (Err(error), Answer::Refused(refusals)) => refusal(error).is_some_and(|refusal| refusals.contains(&refusal)),
@@ -315,11 +331,12 @@ async fn send(append: Append, store: &dyn EventStore, reference: &mut Reference)
     if is_right { Ok(()) } else { Err(format!("{append:?} is answered\n  {answer:?}\nand by the reference\n  {expected:?}")) }
 }
 
-fn said_in(receipt: &Receipt) -> Vec<[u64; 4]> {
-    let parts = receipt.streams.iter();
-    parts
-        .map(|part| [part.first_version.get(), part.last_version.get(), part.first_position.number(), part.last_position.number()])
-        .collect()
+fn said_in(places: &Places, receipt: &Receipt) -> Vec<[u64; 4]> {
+    let said = |part: &StreamReceipt| {
+        let (first, last) = (places.place(part.first_position), places.place(part.last_position));
+        [part.first_version.get(), part.last_version.get(), first, last]
+    };
+    receipt.streams.iter().map(said).collect()
 }
 
 fn refusal(error: &Error) -> Option<Refusal> {
