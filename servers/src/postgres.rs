@@ -38,6 +38,11 @@ impl PostgresServer {
         newest.or_else(|| std::env::split_paths(&path).find(has_all))
     }
 
+    /// Why none can be started here, and what to do about it; nothing if one can.
+    pub fn missing() -> Option<&'static str> {
+        Self::programs().is_none().then_some("PostgreSQL is not installed; `cargo xtask test` installs it")
+    }
+
     /// Starts a server with an empty cluster.
     ///
     /// # Errors

@@ -30,6 +30,11 @@ impl RedisServer {
         std::env::split_paths(&path).flat_map(|folder| programs.map(|name| folder.join(name))).find(|program| program.is_file())
     }
 
+    /// Why none can be started here, and what to do about it; nothing if one can.
+    pub fn missing() -> Option<&'static str> {
+        Self::program().is_none().then_some("redis-server is not installed; `cargo xtask test` installs it")
+    }
+
     /// Starts a server that syncs its log before each answer.
     ///
     /// # Errors

@@ -98,3 +98,16 @@ impl Ran {
         self.out.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))).collect()
     }
 }
+
+/// Events of five streams, interleaved, as lines.
+#[cfg(any(feature = "postgres", feature = "redis"))]
+pub(crate) fn lines_of_five_streams(count: u32) -> String {
+    let line = |number: u32| {
+        let id = uuid::Uuid::from_u128(u128::from(number));
+        let (stream, tag, kind) = (number % 5, number % 3, ["Placed", "Paid"][(number % 2) as usize]);
+        format!(
+            "{{\"stream\":\"Order-{stream}\",\"type\":\"{kind}\",\"id\":\"{id}\",\"time\":\"2026-03-01T00:00:00Z\",\"data\":{{\"n\":{number}}},\"tags\":[\"t{tag}\"]}}\n"
+        )
+    };
+    (1..=count).map(line).collect()
+}

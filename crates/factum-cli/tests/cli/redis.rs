@@ -5,28 +5,16 @@ use std::io::BufRead;
 use factum_servers::RedisServer;
 use serde_json::json;
 
-use crate::folder::Folder;
+use crate::folder::{Folder, lines_of_five_streams as lines};
 
 /// A server, or a skip that shows; where everything must be tried a missing one is a failure.
 fn server() -> Option<RedisServer> {
-    if RedisServer::program().is_none() {
-        assert!(std::env::var_os("CI").is_none(), "redis-server is not installed; `cargo xtask test` installs it");
-        eprintln!("skipped: redis-server is not installed; `cargo xtask test` installs it");
+    if let Some(reason) = RedisServer::missing() {
+        assert!(std::env::var_os("CI").is_none(), "{reason}");
+        eprintln!("skipped: {reason}");
         return None;
     }
     Some(RedisServer::start().expect("the server starts"))
-}
-
-/// Events of five streams, interleaved, as lines.
-fn lines(count: u32) -> String {
-    let line = |number: u32| {
-        let id = uuid::Uuid::from_u128(u128::from(number));
-        let (stream, tag, kind) = (number % 5, number % 3, ["Placed", "Paid"][(number % 2) as usize]);
-        format!(
-            "{{\"stream\":\"Order-{stream}\",\"type\":\"{kind}\",\"id\":\"{id}\",\"time\":\"2026-03-01T00:00:00Z\",\"data\":{{\"n\":{number}}},\"tags\":[\"t{tag}\"]}}\n"
-        )
-    };
-    (1..=count).map(line).collect()
 }
 
 #[test]

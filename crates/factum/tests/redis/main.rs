@@ -72,8 +72,7 @@ fn main() {
 /// Without a server a test is a skip that shows; where everything must be tried it is a failure.
 fn trial(name: &str, play: fn() -> Verdict) -> Trial {
     Trial::ignorable_test(name, move || {
-        if RedisServer::program().is_none() {
-            let reason = "redis-server is not installed; `cargo xtask test` installs it";
+        if let Some(reason) = RedisServer::missing() {
             return if std::env::var_os("CI").is_some() { Err(reason.into()) } else { Ok(Completion::ignored_with(reason)) };
         }
         play().map(|()| Completion::Completed).map_err(|error| Failed::from(error.to_string()))

@@ -15,11 +15,9 @@ struct InPostgres {
 }
 
 pub(super) fn add(stores: &mut Stores) {
-    if PostgresServer::programs().is_some() {
-        stores.here.push(Arc::new(InPostgres::default()));
-    } else {
-        let reason = "PostgreSQL is not installed; `cargo xtask test` installs it".to_owned();
-        stores.missing.push(Missing { name: "postgres", reason });
+    match PostgresServer::missing() {
+        None => stores.here.push(Arc::new(InPostgres::default())),
+        Some(reason) => stores.missing.push(Missing { name: "postgres", reason: reason.to_owned() }),
     }
 }
 

@@ -30,11 +30,9 @@ const COLUMNS: [(&str, Start, &str); 3] =
 
 pub(super) fn add(stores: &mut Stores) {
     for (name, start, options) in COLUMNS {
-        if RedisServer::program().is_some() {
-            stores.here.push(Arc::new(OnRedis { name, start, options, servers: Mutex::default() }));
-        } else {
-            let reason = "redis-server is not installed; `cargo xtask test` installs it".to_owned();
-            stores.missing.push(Missing { name, reason });
+        match RedisServer::missing() {
+            None => stores.here.push(Arc::new(OnRedis { name, start, options, servers: Mutex::default() })),
+            Some(reason) => stores.missing.push(Missing { name, reason: reason.to_owned() }),
         }
     }
 }
