@@ -51,7 +51,7 @@ fn main() {
         }
     }
     let conclusion = libtest_mimic::run(&arguments, trials);
-    drop(SERVERS.lock().unwrap_or_else(PoisonError::into_inner).take());
+    *SERVERS.lock().unwrap_or_else(PoisonError::into_inner) = None;
     conclusion.exit();
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use factum::backend::Postgres;
-use factum::{Error, EventStore, Receipt, Subscription, SubscriptionOptions};
+use factum::{Error, EventStore, Receipt, RecordName, RecordWrite, Subscription, SubscriptionOptions};
 
 use crate::{Verdict, alone, append, fresh_url, log, texts};
 
@@ -128,5 +128,27 @@ pub(crate) async fn a_crash_loses_nothing_that_was_acknowledged() -> Verdict {
     acknowledged.sort();
     assert!(recorded == acknowledged, "{} recorded, {} acknowledged", recorded.len(), acknowledged.len());
     println!("{unknown} outcomes were unknown");
+    Ok(())
+}
+
+/// Connections that were kept at hand were all of a small pool, and whoever waited for the pool waited for ever.
+pub(crate) async fn many_callers_share_few_connections() -> Verdict {
+    let store = Arc::new(Postgres::connect(&format!("{}&connections_max=6", fresh_url())).await?);
+    let mut callers = Vec::new();
+    for caller in 0..24 {
+        let store = Arc::clone(&store);
+        callers.push(tokio::spawn(async move {
+            for round in 0..40 {
+                let name = RecordName::new(format!("caller-{caller}"))?;
+                store.write_record(RecordWrite::set(name.clone(), format!("{round}"))).await?;
+                let record = store.record(&name).await?.expect("it was just written");
+                assert_eq!(record.version.get(), round + 1);
+            }
+            Ok::<_, Error>(())
+        }));
+    }
+    for caller in callers {
+        caller.await??;
+    }
     Ok(())
 }

@@ -58,6 +58,7 @@ fn main() {
             a_subscription_wakes_on_what_another_process_records,
             a_subscription_survives_a_restart,
             killed_connections_are_made_again,
+            many_callers_share_few_connections,
             a_crash_loses_nothing_that_was_acknowledged,
         }
         schema::{

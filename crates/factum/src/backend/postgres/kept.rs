@@ -1,5 +1,6 @@
 //! Connections at hand: a pool asks the server after each use whether a connection still lives, which for a short request is half of all
-//! that is to be done. So a few are kept here between requests, and asked only when they were idle for long.
+//! that is to be done. So a few are kept here between requests, and asked only when they were idle for long. Nothing is kept while someone
+//! waits for the pool: all of a small pool would be here, and whoever waits would wait for ever.
 
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
@@ -23,6 +24,8 @@ pub(super) struct Kept {
 #[derive(Debug, Default)]
 struct State {
     idle: Vec<(PoolConnection<Postgres>, Instant)>,
+    /// How many wait for the pool.
+    waiting: usize,
     closed: bool,
 }
 
@@ -38,21 +41,28 @@ impl Kept {
     /// A connection at hand, or one of the pool.
     pub(super) async fn borrow(&self) -> sqlx::Result<PoolConnection<Postgres>> {
         loop {
-            let Some((mut connection, since)) = self.take() else { return self.pool.acquire().await };
+            let Some((mut connection, since)) = self.take() else {
+                let _waits = Waits(self);
+                return self.pool.acquire().await;
+            };
             if since.elapsed() < IDLE_TRUSTED || connection.ping().await.is_ok() {
                 return Ok(connection);
             }
         }
     }
 
+    /// A connection at hand. If there is none, the caller is counted as waiting, and says with [`Waits`] when it no longer does.
     fn take(&self) -> Option<(PoolConnection<Postgres>, Instant)> {
-        self.state().idle.pop()
+        let mut state = self.state();
+        let taken = state.idle.pop();
+        state.waiting += usize::from(taken.is_none());
+        taken
     }
 
     /// Takes back a connection that has done well; any other is dropped, and the pool looks after it.
     pub(super) fn give_back(&self, connection: PoolConnection<Postgres>) {
         let mut state = self.state();
-        if !state.closed && state.idle.len() < KEPT_MAX {
+        if !state.closed && state.waiting == 0 && state.idle.len() < KEPT_MAX {
             state.idle.push((connection, Instant::now()));
         }
     }
@@ -66,6 +76,15 @@ impl Kept {
         };
         drop(idle);
         self.pool.close().await;
+    }
+}
+
+/// Someone who waits for the pool.
+struct Waits<'k>(&'k Kept);
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        self.0.state().waiting -= 1;
     }
 }
 
