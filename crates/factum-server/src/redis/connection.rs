@@ -7,7 +7,9 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
+use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
+use tokio::net::tcp::OwnedReadHalf;
 use tokio::time::{sleep, timeout};
 
 use super::door::Door;
@@ -28,7 +30,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 pub(super) struct Connection {
     door: Arc<Door>,
-    socket: Arc<TcpStream>,
+    socket: OwnedReadHalf,
     session: Session,
     input: BytesMut,
     parser: Parser,
@@ -54,9 +56,9 @@ pub(super) enum Ended {
 
 impl Connection {
     pub(super) fn new(door: Arc<Door>, socket: TcpStream, session: Session) -> Self {
-        let socket = Arc::new(socket);
+        let (socket, answers) = socket.into_split();
         let limits = &door.settings.limits;
-        let output = Output::to(Arc::clone(&socket), limits.output_bytes_max, limits.output_stall_max);
+        let output = Output::to(answers, limits.output_bytes_max, limits.output_stall_max);
         Self { door, socket, session, input: BytesMut::new(), parser: Parser::default(), output, is_at_end: false }
     }
 
@@ -127,7 +129,7 @@ impl Connection {
             }
         }
         let missing = self.parser.needs().saturating_sub(self.input.len());
-        let received = read_more(&self.socket, &mut self.input, missing.clamp(READ_BYTES, READ_BYTES_MAX)).await?;
+        let received = read_more(&mut self.socket, &mut self.input, missing.clamp(READ_BYTES, READ_BYTES_MAX)).await?;
         self.door.counters.received_bytes.fetch_add(received as u64, Ordering::Relaxed);
         Ok(received > 0)
     }
@@ -146,7 +148,7 @@ impl Connection {
                     tokio::select! {
                         biased;
                         () = &mut carried_out => break,
-                        read = read_more(&self.socket, &mut self.input, READ_BYTES), if reads_on => self.is_at_end = read? == 0,
+                        read = read_more(&mut self.socket, &mut self.input, READ_BYTES), if reads_on => self.is_at_end = read? == 0,
                         () = client.stopped(), if !self.is_at_end => self.is_at_end = true,
                         () = sleep(LOOK_AGAIN), if self.is_at_end => {
                             if client.is_blocked() {
@@ -169,13 +171,9 @@ impl Connection {
 }
 
 /// What has come, and 0 at the end. Dropping it loses nothing.
-async fn read_more(socket: &TcpStream, input: &mut BytesMut, at_least: usize) -> io::Result<usize> {
-    loop {
-        socket.readable().await?;
-        input.reserve(at_least);
-        match socket.try_read_buf(input) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            read => return read,
-        }
-    }
+async fn read_more(socket: &mut OwnedReadHalf, input: &mut BytesMut, at_least: usize) -> io::Result<usize> {
+    // Room is made only when there is something: most who wait hear nothing.
+    socket.readable().await?;
+    input.reserve(at_least);
+    socket.read_buf(input).await
 }

@@ -1,11 +1,10 @@
 //! Replies to bytes, in either version of the protocol.
 
 use std::io;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, BufMut, BytesMut};
-use tokio::net::TcpStream;
+use tokio::net::tcp::OwnedWriteHalf;
 use tokio::time::timeout;
 
 use super::{Protocol, Reply};
@@ -25,7 +24,7 @@ pub(crate) struct Output {
 /// Where replies are sent to.
 #[derive(Debug)]
 struct Sink {
-    socket: Arc<TcpStream>,
+    socket: OwnedWriteHalf,
     bytes_max: usize,
     stall_max: Duration,
 }
@@ -41,7 +40,7 @@ pub(crate) enum SendError {
 
 impl Output {
     /// Bytes for a client, who is given no longer answer than so many, and is given up if it reads nothing for so long.
-    pub(crate) fn to(socket: Arc<TcpStream>, bytes_max: usize, stall_max: Duration) -> Self {
+    pub(crate) fn to(socket: OwnedWriteHalf, bytes_max: usize, stall_max: Duration) -> Self {
         Self { sink: Some(Sink { socket, bytes_max, stall_max }), ..Self::default() }
     }
 
