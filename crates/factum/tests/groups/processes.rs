@@ -27,7 +27,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     if factum_servers::PostgresServer::programs().is_some() {
         trials.push(Trial::test("postgres::order_is_kept_when_processes_are_killed_and_paused", || {
             let server = factum_servers::PostgresServer::start()?;
-            in_runtime(order_is_kept("postgres", format!("{}?create=true", server.url())))
+            in_runtime(order_is_kept("postgres", format!("{}?create=true&connections_max=6", server.url())))
         }));
     }
     trials
