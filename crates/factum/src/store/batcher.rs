@@ -183,13 +183,12 @@ impl<S: SendBatch> Shared<S> {
             state.gathering = true;
             shared.publish(&state);
         }
-        let gathering = Gathering { shared: shared.clone() };
+        let gathering = Gathering { shared: shared.clone(), is_over: false };
         tokio::spawn(async move {
             // Those who are ready come first.
             tokio::task::yield_now().await;
             let shared = gathering.shared.clone();
-            let batch = shared.next_batch();
-            drop(gathering);
+            let batch = gathering.end();
             if let Some(batch) = batch {
                 let touches = batch.iter().flat_map(|waiting| waiting.touches.clone()).collect();
                 let underway = Underway { shared: shared.clone(), touches };
@@ -199,9 +198,17 @@ impl<S: SendBatch> Shared<S> {
         });
     }
 
-    /// Takes the next batch out of the queue, if one may begin.
+    /// Ends the gathering: takes the next batch out of the queue, if one may begin. Both at once, so that a batch that ends, or an append that
+    /// comes, either counts here or begins another gathering.
     fn next_batch(&self) -> Option<Vec<Waiting>> {
         let mut state = self.state();
+        state.gathering = false;
+        let batch = self.take_batch(&mut state);
+        self.publish(&state);
+        batch
+    }
+
+    fn take_batch(&self, state: &mut State) -> Option<Vec<Waiting>> {
         if state.in_flight >= self.limits.in_flight_max {
             return None;
         }
@@ -216,7 +223,6 @@ impl<S: SendBatch> Shared<S> {
         state.busy.extend(batch.iter().flat_map(|waiting| waiting.touches.iter().cloned()));
         state.crowded = batch.len() > 1 || !state.queue.is_empty();
         state.in_flight += 1;
-        self.publish(&state);
         Some(batch)
     }
 
@@ -324,16 +330,26 @@ impl Drop for Straight {
     }
 }
 
-/// A batch that is about to be gathered. Dropping it, whatever the reason, lets another be.
+/// A batch that is about to be gathered. If it is dropped before it is, another may be.
 struct Gathering<S: SendBatch> {
     shared: Arc<Shared<S>>,
+    is_over: bool,
+}
+
+impl<S: SendBatch> Gathering<S> {
+    fn end(mut self) -> Option<Vec<Waiting>> {
+        self.is_over = true;
+        self.shared.next_batch()
+    }
 }
 
 impl<S: SendBatch> Drop for Gathering<S> {
     fn drop(&mut self) {
-        let mut state = self.shared.state();
-        state.gathering = false;
-        self.shared.publish(&state);
+        if !self.is_over {
+            let mut state = self.shared.state();
+            state.gathering = false;
+            self.shared.publish(&state);
+        }
     }
 }
 

@@ -279,3 +279,34 @@ async fn a_sender_that_panics_leaves_the_others_alone() {
     assert!(matches!(batcher.append(append("bad")).await, Err(Error::OutcomeUnknown { .. })), "its stream is free again");
     batcher.close().await;
 }
+
+/// Answers as soon as others have had their turn.
+struct Prompt;
+
+#[async_trait]
+impl SendBatch for Prompt {
+    async fn send_batch(&self, batch: Vec<Append>) -> Vec<Result<Receipt>> {
+        tokio::task::yield_now().await;
+        batch.iter().map(|_| Err(Error::invalid("answered"))).collect()
+    }
+}
+
+/// A batch ended while the next one was being gathered, which found the stream still busy: what waited for it waited for ever.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn nobody_is_forgotten_when_a_batch_ends_while_another_is_gathered() {
+    let batcher = Arc::new(Batcher::new(Prompt, BatchLimits { in_flight_max: 2, ..BatchLimits::default() }));
+    let mut callers = tokio::task::JoinSet::new();
+    for caller in 0..6 {
+        let batcher = batcher.clone();
+        callers.spawn(async move {
+            for _ in 0..5_000 {
+                let stream = if caller % 3 == 0 { "Order-1" } else { "Order-2" };
+                assert!(batcher.append(append(stream)).await.is_err());
+            }
+        });
+    }
+    while let Some(ended) = callers.join_next().await {
+        ended.expect("it is answered each time");
+    }
+    batcher.close().await;
+}
