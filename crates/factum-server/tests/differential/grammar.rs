@@ -134,6 +134,9 @@ const REQUESTS: &[(usize, &str)] = &[
 const STREAMS: &[&str] = &["s", "s", "s", "s", "t", "t", "k", "none"];
 const KEYS: &[&str] = &["k", "k", "l", "h", "h", "s", "t", "none", "number", ""];
 const IDS: &[&str] = &[
+    " 1",
+    "+2-007",
+    "1- -5",
     "0",
     "0-0",
     "0-1",

@@ -34,6 +34,9 @@ pub(crate) const STORE: &str = "FACTUM_GROUP_STORE";
 pub(crate) const SEED: &str = "FACTUM_GROUP_SEED";
 
 const KEYS: u64 = 17;
+/// So often consumers are disturbed at most. After that they are left in peace, so that a group that stands still is one that is stuck,
+/// and not one that never had the time to do anything.
+pub(crate) const DISTURBANCES_MAX: u64 = 60;
 const PATIENCE: Duration = Duration::from_secs(180);
 
 fn main() -> ExitCode {

@@ -9,7 +9,7 @@ use libtest_mimic::Trial;
 
 use crate::consumer::{Chance, LEASE};
 use crate::history::Step;
-use crate::{Outcome, SEED, STORE, Said, in_runtime, judge, record, seed, wait_for_the_end};
+use crate::{DISTURBANCES_MAX, Outcome, SEED, STORE, Said, in_runtime, judge, record, seed, wait_for_the_end};
 
 const CONSUMERS: u64 = 4;
 
@@ -63,6 +63,10 @@ impl Worker {
         if status.success() { Ok(()) } else { Err(format!("kill {signal} failed: {status}").into()) }
     }
 
+    fn wake(&mut self) -> Outcome {
+        if std::mem::take(&mut self.paused) { self.signal("-CONT") } else { Ok(()) }
+    }
+
     fn kill(mut self) -> Outcome {
         self.process.kill()?;
         self.process.wait()?;
@@ -71,9 +75,7 @@ impl Worker {
 
     /// Lets it leave in order.
     fn leave(mut self) -> Outcome {
-        if self.paused {
-            self.signal("-CONT")?;
-        }
+        self.wake()?;
         drop(self.process.stdin.take());
         let status = self.process.wait()?;
         self.listener.join().map_err(|_| "a listener panicked")?;
@@ -103,9 +105,12 @@ async fn order_is_kept(name: &str, url: String) -> Outcome {
         loop {
             tokio::select! {
                 keys = &mut finished => break keys?,
-                () = tokio::time::sleep(Duration::from_millis(80 + chance.below(300))) => {
+                () = tokio::time::sleep(Duration::from_millis(80 + chance.below(300))), if disturbed < DISTURBANCES_MAX => {
                     disturb(&mut workers, &url, &said, &mut chance, &mut started, seed)?;
                     disturbed += 1;
+                    if disturbed == DISTURBANCES_MAX {
+                        workers.iter_mut().try_for_each(Worker::wake)?;
+                    }
                 }
             }
         }
@@ -121,8 +126,7 @@ async fn order_is_kept(name: &str, url: String) -> Outcome {
 fn disturb(workers: &mut Vec<Worker>, url: &str, said: &Said, chance: &mut Chance, started: &mut u64, seed: u64) -> Outcome {
     let at = usize::try_from(chance.below(workers.len() as u64))?;
     if workers[at].paused {
-        workers[at].signal("-CONT")?;
-        workers[at].paused = false;
+        workers[at].wake()?;
     } else if chance.below(2) == 0 {
         workers.swap_remove(at).kill()?;
         workers.push(Worker::start(url, said, *started, seed)?);
@@ -134,8 +138,7 @@ fn disturb(workers: &mut Vec<Worker>, url: &str, said: &Said, chance: &mut Chanc
         let is_only = workers.iter().filter(|worker| !worker.paused).count() == 0;
         if is_only {
             std::thread::sleep(LEASE * 2);
-            workers[at].signal("-CONT")?;
-            workers[at].paused = false;
+            workers[at].wake()?;
         }
     }
     Ok(())

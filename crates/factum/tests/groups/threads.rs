@@ -8,7 +8,7 @@ use factum::SharedStore;
 use factum::conformance::Subject;
 
 use crate::consumer::{Chance, LEASE, Say, group, work};
-use crate::{Outcome, Said, judge, open, record, seed, wait_for_the_end};
+use crate::{DISTURBANCES_MAX, Outcome, Said, judge, open, record, seed, wait_for_the_end};
 
 const CONSUMERS: usize = 3;
 
@@ -35,17 +35,18 @@ pub(crate) async fn order_is_kept(subject: Arc<dyn Subject>) -> Outcome {
         loop {
             tokio::select! {
                 keys = &mut recording => break keys?,
-                () = tokio::time::sleep(Duration::from_millis(50 + chance.below(250))) => {
+                () = tokio::time::sleep(Duration::from_millis(50 + chance.below(250))), if disturbed < DISTURBANCES_MAX => {
                     let (orders, _) = &threads[usize::try_from(chance.below(CONSUMERS as u64))?];
-                    // A thread that has failed hears nothing, and its end says why.
-                    _ = orders.send(if chance.below(2) == 0 { Order::Sleep } else { Order::Restart });
-                    disturbed += 1;
+                    // A thread that still has to do what it was told is told nothing; one that has failed says why at its end.
+                    let order = if chance.below(2) == 0 { Order::Sleep } else { Order::Restart };
+                    disturbed += u64::from(orders.try_send(order).is_ok());
                 }
             }
         }
     };
     for (orders, thread) in threads {
-        _ = orders.send(Order::Stop);
+        // It has failed if it does not hear this, and its end says why.
+        _ = orders.send(Order::Stop).await;
         tokio::task::spawn_blocking(move || thread.join()).await?.map_err(|_| "a consumer panicked")??;
     }
     judge(subject.name(), &said, &keys, seed, disturbed)?;
@@ -58,10 +59,10 @@ async fn record_and_wait(store: &SharedStore, seed: u64) -> Outcome<std::collect
     Ok(keys)
 }
 
-type Thread = (tokio::sync::mpsc::UnboundedSender<Order>, std::thread::JoinHandle<Outcome>);
+type Thread = (tokio::sync::mpsc::Sender<Order>, std::thread::JoinHandle<Outcome>);
 
 fn start(store: &SharedStore, said: &Said, number: &Arc<AtomicU64>, seed: u64) -> Thread {
-    let (orders, mut heard) = tokio::sync::mpsc::unbounded_channel();
+    let (orders, mut heard) = tokio::sync::mpsc::channel(1);
     let (store, said, number) = (store.clone(), said.clone(), number.clone());
     let thread = std::thread::spawn(move || {
         let say: Say = Arc::new(move |step| said.lock().expect("no holder of this lock panics").push(step));

@@ -38,11 +38,12 @@ impl EntryId {
         }
     }
 
-    /// Reads `ms-seq`, or `ms` alone with `missing_seq` for the rest.
+    /// Reads `ms-seq`, or `ms` alone with `missing_seq` for the rest, as generously as Redis, whose C reads up to the first zero byte.
     pub(crate) fn parse(text: &[u8], missing_seq: u64) -> Option<Self> {
         if text.len() > 127 {
             return None;
         }
+        let text = text.split(|byte| *byte == 0).next().unwrap_or_default();
         match text.iter().position(|byte| *byte == b'-') {
             Some(dash) => Some(Self { ms: number(&text[..dash])?, seq: number(&text[dash + 1..])? }),
             None => Some(Self { ms: number(text)?, seq: missing_seq }),
@@ -85,11 +86,28 @@ impl EntryId {
     }
 }
 
-fn number(digits: &[u8]) -> Option<u64> {
+/// A number as C's `strtoull` reads it: behind white space, and with a sign. Redis refuses what is plainly negative and takes a minus
+/// behind white space, which then counts from the other end.
+fn number(text: &[u8]) -> Option<u64> {
+    let trimmed = match text.iter().position(|byte| !matches!(byte, b' ' | b'\t'..=b'\r')) {
+        Some(begin) => &text[begin..],
+        None => return None,
+    };
+    let (is_negative, digits) = match trimmed {
+        [b'-', digits @ ..] => (true, digits),
+        [b'+', digits @ ..] => (false, digits),
+        digits => (false, digits),
+    };
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
         return None;
     }
-    digits.iter().try_fold(0_u64, |number, digit| number.checked_mul(10)?.checked_add(u64::from(digit - b'0')))
+    let number = digits.iter().try_fold(0_u64, |number, digit| number.checked_mul(10)?.checked_add(u64::from(digit - b'0')))?;
+    match is_negative {
+        false => Some(number),
+        // Plain and small enough for its own reading of signed numbers: refused.
+        true if trimmed.len() == text.len() && digits[0] != b'0' && number <= 1 << 63 => None,
+        true => Some(number.wrapping_neg()),
+    }
 }
 
 fn write_number(mut number: u64, out: &mut impl Extend<u8>) {
@@ -126,7 +144,10 @@ mod tests {
     fn ids_are_read_and_written() {
         assert_eq!(EntryId::parse(b"5-07", 0), Some(EntryId::new(5, 7)));
         assert_eq!(EntryId::parse(b"5", 9), Some(EntryId::new(5, 9)));
-        for wrong in ["", "-", "5-", "-5", "a", "5-5-5", "18446744073709551616-0"] {
+        assert_eq!(EntryId::parse(b" 5-+7", 0), Some(EntryId::new(5, 7)));
+        assert_eq!(EntryId::parse(b"5- -1", 0), Some(EntryId::new(5, u64::MAX)));
+        assert_eq!(EntryId::parse(b"5-1\0-9", 0), Some(EntryId::new(5, 1)));
+        for wrong in ["", "-", "5-", "-5", "a", "5--1", "5- ", "5 -1", "5-5-5", "18446744073709551616-0"] {
             assert_eq!(EntryId::parse(wrong.as_bytes(), 0), None, "{wrong}");
         }
         assert_eq!(EntryId::MAX.text(), "18446744073709551615-18446744073709551615");
