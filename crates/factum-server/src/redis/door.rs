@@ -85,6 +85,7 @@ impl Door {
             if tries > TRIES_MAX {
                 let text =
                     "ERR what this request needs can't be read from the store, or changes faster than it can be read; nothing was done";
+                choose_as_before(session, &rest[0]);
                 self.answer(&rest[0], Plan::Reply(Reply::error(text)), out).await;
                 rest = &mut rest[1..];
                 continue;
@@ -102,6 +103,7 @@ impl Door {
                         let reply = error::of_failure(&failure);
                         let count = answers.len();
                         for unit in &rest[..count] {
+                            choose_as_before(session, unit);
                             let reply = if let Work::Ready(reply) = &unit.work { reply } else { &reply };
                             self.answer(unit, Plan::Reply(reply.clone()), out).await;
                         }
@@ -111,11 +113,13 @@ impl Door {
                 }
             }
             let (answered, left) = rest.split_at_mut(answers.len());
-            for (unit, answer) in answered.iter().zip(answers) {
-                if let Work::Exec(exec) = &unit.work
-                    && exec.is_aborted
-                {
-                    session.database = exec.database;
+            for (unit, mut answer) in answered.iter().zip(answers) {
+                if let Work::Exec(exec) = &unit.work {
+                    if exec.is_aborted {
+                        choose_as_before(session, unit);
+                    } else {
+                        answer = commands::do_afterwards(self, session, exec, answer);
+                    }
                 }
                 self.answer(unit, answer, out).await;
                 out.make_room().await;
@@ -125,6 +129,7 @@ impl Door {
                 None => {}
                 Some(Stopped::Load(loads)) => {
                     if let Err(failed) = self.keyspace.load(loads).await {
+                        choose_as_before(session, &rest[0]);
                         self.answer(&rest[0], Plan::Reply(error::of_store(&failed)), out).await;
                         rest = &mut rest[1..];
                     }
@@ -288,5 +293,12 @@ async fn wait(session: &Session, blocked: &Blocked, deadline: Option<Instant>) -
             Unblock::AsTimeout => Reply::NullArray,
             Unblock::WithError => Reply::error("UNBLOCKED client unblocked via CLIENT UNBLOCK"),
         }),
+    }
+}
+
+/// A transaction that was not carried out has chosen no database.
+fn choose_as_before(session: &mut Session, unit: &Unit) {
+    if let Work::Exec(exec) = &unit.work {
+        session.database = exec.database;
     }
 }

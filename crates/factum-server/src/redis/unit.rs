@@ -33,6 +33,8 @@ pub(crate) enum Work {
     Data(Data),
     /// A command that goes to the store itself.
     Own(Data),
+    /// In a transaction: what concerns the connection or the server, once the transaction is carried out.
+    Afterwards(&'static Command, Request),
     /// All of these, as one.
     Exec(Exec),
     /// The keys are watched from here on.
@@ -115,10 +117,10 @@ pub(crate) fn take(door: &Door, session: &mut Session, requests: &mut VecDeque<R
             requests.push_front(data.request.clone());
             break;
         }
-        // What comes after a transaction that chose another database depends on whether it was carried out.
+        // What comes after a transaction that concerns the connection depends on whether it was carried out.
         let ends = match &work {
             Work::Data(data) | Work::Own(data) => data.may_block(),
-            Work::Exec(exec) => exec.database != session.database,
+            Work::Exec(exec) => exec.database != session.database || exec.work.iter().any(|work| matches!(work, Work::Afterwards(..))),
             _ => false,
         };
         units.push(Unit { work, protocol: session.protocol, is_wanted: is_wanted(session), command });

@@ -11,13 +11,16 @@ use tokio::sync::oneshot;
 use super::mask::mask;
 use super::wire::{Value, Wire};
 
+/// A request, as its words.
+pub(crate) type Request = Vec<Vec<u8>>;
+
 /// One step of a sequence.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
     /// A request, and its reply.
-    Call(usize, Vec<Vec<u8>>),
+    Call(usize, Request),
     /// A request whose reply comes later, once something has happened.
-    Begin(usize, Vec<Vec<u8>>),
+    Begin(usize, Request),
     /// The reply of a request that has begun.
     End(usize),
 }
@@ -41,7 +44,7 @@ pub(crate) enum Resp {
 /// Where two servers gave different replies.
 #[derive(Debug)]
 pub(crate) struct Difference {
-    pub(crate) step: Vec<Vec<u8>>,
+    pub(crate) step: Request,
     pub(crate) redis: String,
     pub(crate) factum: String,
 }
@@ -80,19 +83,33 @@ impl Both {
         let redis = play(self.redis.port(), &steps_of_redis, resp, manner);
         let factum = play(ours.port, steps, resp, manner);
         let requests = requests_in_order_of_replies(steps);
-        let places = redis.len().max(factum.len());
-        let at = |place: usize| {
-            let request = requests.get(place).cloned().unwrap_or_default();
+        let mut queued: Vec<Vec<Request>> = Vec::new();
+        let mut differences = Vec::new();
+        for place in 0..redis.len().max(factum.len()) {
+            let (connection, request) = requests.get(place).cloned().unwrap_or_default();
+            queued.resize(queued.len().max(connection + 1), Vec::new());
+            let gathered = &mut queued[connection];
             let shown = |replies: &[io::Result<Value>]| match replies.get(place) {
-                Some(Ok(value)) => format!("{:?}", mask(&request, value.clone())),
+                Some(Ok(value)) => format!("{:?}", mask(&request, gathered, value.clone())),
                 Some(Err(error)) => format!("({error})"),
                 None => "(nothing more)".to_owned(),
             };
-            let (redis, factum) = (shown(&redis), shown(&factum));
-            (redis != factum).then_some(Difference { step: request, redis, factum })
-        };
-        (0..places).filter_map(at).collect()
+            let (of_redis, of_factum) = (shown(&redis), shown(&factum));
+            match redis.get(place) {
+                Some(Ok(Value::Line(b'+', text))) if text == b"QUEUED" => gathered.push(request.clone()),
+                _ => gathered.retain(|_| !ends_transaction(&request)),
+            }
+            if of_redis != of_factum {
+                differences.push(Difference { step: request, redis: of_redis, factum: of_factum });
+            }
+        }
+        differences
     }
+}
+
+fn ends_transaction(request: &Request) -> bool {
+    let name = request.first().map(|name| name.to_ascii_uppercase()).unwrap_or_default();
+    [&b"EXEC"[..], b"DISCARD", b"RESET"].contains(&&name[..])
 }
 
 /// The same step, with something as harmless for `DEBUG RELOAD`.
@@ -105,18 +122,20 @@ fn without_reload(step: &Step) -> Step {
     }
 }
 
-/// The requests in the order in which their replies are read.
-fn requests_in_order_of_replies(steps: &[Step]) -> Vec<Vec<Vec<u8>>> {
-    let mut begun: Vec<Option<Vec<Vec<u8>>>> = Vec::new();
+/// The requests in the order in which their replies are read, and the connections that they come on.
+fn requests_in_order_of_replies(steps: &[Step]) -> Vec<(usize, Request)> {
+    let mut begun: Vec<Option<Request>> = Vec::new();
     let mut requests = Vec::new();
     for step in steps {
         match step {
-            Step::Call(_, request) => requests.push(request.clone()),
+            Step::Call(connection, request) => requests.push((*connection, request.clone())),
             Step::Begin(connection, request) => {
                 begun.resize(begun.len().max(connection + 1), None);
                 begun[*connection] = Some(request.clone());
             }
-            Step::End(connection) => requests.extend(begun.get_mut(*connection).and_then(Option::take)),
+            Step::End(connection) => {
+                requests.extend(begun.get_mut(*connection).and_then(Option::take).map(|request| (*connection, request)));
+            }
         }
     }
     requests
@@ -133,7 +152,7 @@ fn play(port: u16, steps: &[Step], resp: Resp, manner: Manner) -> Vec<io::Result
         }
     }
     if manner == Manner::Together {
-        let requests: Vec<Vec<Vec<u8>>> = requests_in_order_of_replies(steps);
+        let requests: Vec<Request> = requests_in_order_of_replies(steps).into_iter().map(|(_, request)| request).collect();
         let sent = wires[0].send(&requests);
         let mut replies = Vec::new();
         for _ in 0..requests.len() {

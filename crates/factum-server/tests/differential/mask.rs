@@ -1,24 +1,25 @@
 //! What can't be the same on two servers: ids and times made from the clock, the order of what has none, and what came after the version of
 //! Redis that is compared with. All else is.
 
+use super::both::Request;
 use super::wire::Value;
 
 /// The first moment that is taken for one of now, in milliseconds: in 2020.
 const NOW_MIN: u64 = 1_577_836_800_000;
 
-/// A reply with what can't be the same made the same.
-pub(crate) fn mask(request: &[Vec<u8>], reply: Value) -> Value {
+/// A reply with what can't be the same made the same. `queued` is what EXEC carries out.
+pub(crate) fn mask(request: &[Vec<u8>], queued: &[Request], reply: Value) -> Value {
     let name = |place: usize| request.get(place).map(|name| name.to_ascii_uppercase()).unwrap_or_default();
     let reply = without_times(reply);
     match name(0).as_slice() {
         b"HELLO" => Value::Null("masked"),
         b"KEYS" => sorted(reply),
-        b"EXEC" => each(reply, |one| match one {
-            // KEYS and SCAN have no order there either.
-            Value::All(_, ref all) if matches!(&all[..], [Value::Bulk(..), Value::All(..)]) => inside(one, sorted),
-            Value::All(kind, all) if all.iter().all(|part| matches!(part, Value::Bulk(..))) => sorted(Value::All(kind, all)),
-            other => without_names(other),
-        }),
+        b"EXEC" => match reply {
+            Value::All(kind, all) if all.len() == queued.len() => {
+                Value::All(kind, queued.iter().zip(all).map(|(request, reply)| mask(request, &[], reply)).collect())
+            }
+            other => other,
+        },
         b"HKEYS" | b"HVALS" => sorted(reply),
         b"HGETALL" => sorted_pairs(reply),
         b"SCAN" => inside(reply, sorted),
@@ -103,10 +104,10 @@ fn positive(value: Value) -> Value {
     }
 }
 
-/// Redis remembers how a text was made, until it is started again.
+/// Redis remembers how a text was made, until it is started again; also of one that looks like a number.
 fn text_however_kept(value: Value) -> Value {
     match value {
-        Value::Bulk(kind, text) if text == b"raw" => Value::Bulk(kind, b"embstr".to_vec()),
+        Value::Bulk(kind, text) if text == b"raw" || text == b"int" => Value::Bulk(kind, b"embstr".to_vec()),
         other => other,
     }
 }

@@ -23,7 +23,7 @@ mod transactions;
 pub(crate) use config::Parameters;
 pub(crate) use factum::{OrderedGroups, carry_out as carry_out_own};
 use table::{Command, Verb};
-pub(crate) use transactions::{Transaction, abort, queue, transaction};
+pub(crate) use transactions::{Transaction, abort, do_afterwards, queue, transaction};
 
 use super::door::Door;
 use super::keyspace::{Answered, Context, Stop};
@@ -87,7 +87,7 @@ pub(crate) fn carry_out(context: &mut Context<'_>, work: &mut Work) -> Answered 
             context.database = data.database;
             with_data(context, data.command.verb, &data.request, &mut data.resume)
         }
-        Work::Own(_) => Err(Stop::error("ERR this command can't be used here")),
+        Work::Own(_) | Work::Afterwards(..) => Err(Stop::error("ERR this command can't be used here")),
         Work::Exec(exec) => transactions::carry_out(context, exec),
         Work::Watch(keys, watches) => transactions::watch(context, keys, watches),
         Work::Unwatch(watches, reply) => {

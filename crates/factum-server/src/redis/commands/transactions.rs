@@ -1,6 +1,6 @@
 //! MULTI, EXEC, DISCARD, WATCH and UNWATCH.
 
-use super::table::{self, Group, Verb};
+use super::table::{self, Command, Group, Verb};
 use crate::redis::door::Door;
 use crate::redis::keyspace::{Answered, Context, Key, Plan, Stop};
 use crate::redis::resp::{Reply, Request};
@@ -70,10 +70,31 @@ fn exec(door: &Door, session: &mut Session) -> Work {
     let database = session.database;
     let work = queued.into_iter().map(|request| match table::look_up(&request) {
         Ok(command) if command.verb == Verb::Unwatch => Work::Ready(Reply::OK),
+        Ok(command) if concerns_connection(command) => Work::Afterwards(command, request),
         Ok(command) => unit::ready(door, session, command, request),
         Err(error) => Work::Ready(error),
     });
     Work::Exec(Exec { work: work.collect(), watches, database, is_aborted: false })
+}
+
+/// Whether a command concerns the connection or the server and no data. It waits until the transaction is carried out: one that is
+/// aborted changes nothing. SELECT does not wait, because the commands behind it depend on it.
+fn concerns_connection(command: &Command) -> bool {
+    let is_setting = matches!(command.verb, Verb::ConfigGet | Verb::ConfigSet | Verb::ConfigResetStat);
+    command.verb != Verb::Select && (command.group == Group::Connection || is_setting)
+}
+
+/// Does what a transaction that was carried out left for afterwards.
+pub(crate) fn do_afterwards(door: &Door, session: &mut Session, exec: &Exec, answer: Plan) -> Plan {
+    let Plan::Array(mut answers) = answer else { return answer };
+    for (work, answer) in exec.work.iter().zip(&mut answers) {
+        if let Work::Afterwards(command, request) = work
+            && let Some(reply) = super::without_data(door, session, command, request)
+        {
+            *answer = reply.into();
+        }
+    }
+    Plan::Array(answers)
 }
 
 /// Keeps a request for EXEC.
@@ -140,7 +161,7 @@ pub(super) fn carry_out(context: &mut Context<'_>, exec: &mut Exec) -> Answered 
                 super::with_data(context, data.command.verb, &data.request, &mut data.resume)
             }
             Work::Ready(reply) => Ok(reply.clone().into()),
-            Work::Own(_) | Work::Exec(..) | Work::Watch(..) | Work::Unwatch(..) => Ok(Reply::OK.into()),
+            Work::Afterwards(..) | Work::Own(_) | Work::Exec(..) | Work::Watch(..) | Work::Unwatch(..) => Ok(Reply::OK.into()),
         };
         match answer {
             Ok(answer) => answers.push(answer),
