@@ -157,6 +157,14 @@ async fn what_was_not_recorded_leaves_no_trace() {
 }
 
 #[tokio::test]
+async fn fields_are_scanned_without_their_values() {
+    // In Redis since 7.4, so that the version that the others are compared with does not know it.
+    let mut client = Client::of(&door(&Fated::new().await));
+    let scanned = client.ask("HSET h one 1 two 2 \n HSCAN h 0 NOVALUES \n HSCAN h 0 NOVALUES MATCH t* \n HSCAN h 0 MATCH t*").await;
+    assert_eq!(scanned, ":2 *2 $1 0 *2 $3 one $3 two *2 $1 0 *1 $3 two *2 $1 0 *2 $3 two $1 2 ");
+}
+
+#[tokio::test]
 async fn an_unknown_outcome_is_said_and_then_looked_up() {
     let store = Fated::new().await;
     let door = door(&store);

@@ -149,8 +149,14 @@ pub(super) fn scan(context: &mut Context<'_>, request: &Request) -> Answered {
         return Ok(Reply::Array(vec![Reply::text("0"), Reply::Array(Vec::new())]).into());
     };
     let mut pattern = None;
+    let mut is_with_values = true;
     let mut place = 3;
     while place < request.len() {
+        if is(&request[place], "novalues") {
+            is_with_values = false;
+            place += 1;
+            continue;
+        }
         let Some(value) = request.get(place + 1) else { return Err(SYNTAX) };
         if is(&request[place], "count") {
             if number(value)? < 1 {
@@ -164,7 +170,10 @@ pub(super) fn scan(context: &mut Context<'_>, request: &Request) -> Answered {
         place += 2;
     }
     let wanted = known.iter().filter(|(name, _)| pattern.is_none_or(|pattern| glob::matches(pattern, name)));
-    let fields = wanted.flat_map(|(name, value)| [Reply::Bulk(name.clone()), Reply::Bulk(value.clone())]);
+    let fields = wanted.flat_map(|(name, value)| {
+        let value = is_with_values.then(|| Reply::Bulk(value.clone()));
+        std::iter::once(Reply::Bulk(name.clone())).chain(value)
+    });
     Ok(Reply::Array(vec![Reply::text("0"), Reply::Array(fields.collect())]).into())
 }
 

@@ -10,7 +10,7 @@ use crate::redis::door::Door;
 use crate::redis::resp::{Reply, Request};
 
 /// The sections, and those of them that INFO alone shows.
-const SECTIONS: [(&str, bool); 10] = [
+const SECTIONS: [(&str, bool); 11] = [
     ("Server", true),
     ("Clients", true),
     ("Memory", true),
@@ -20,6 +20,7 @@ const SECTIONS: [(&str, bool); 10] = [
     ("CPU", true),
     ("Modules", true),
     ("Commandstats", false),
+    ("Cluster", true),
     ("Keyspace", true),
 ];
 
@@ -56,6 +57,8 @@ fn section(door: &Door, name: &str) -> Vec<(String, String)> {
             ("redis_version", REDIS_VERSION.to_owned()),
             ("redis_mode", "standalone".to_owned()),
             ("os", std::env::consts::OS.to_owned()),
+            ("executable", std::env::current_exe().unwrap_or_default().display().to_string()),
+            ("config_file", String::new()),
             ("arch_bits", usize::BITS.to_string()),
             ("process_id", std::process::id().to_string()),
             ("run_id", door.run_id.clone()),
@@ -111,6 +114,7 @@ fn section(door: &Door, name: &str) -> Vec<(String, String)> {
             ("master_replid", door.run_id.clone()),
             ("master_repl_offset", "0".to_owned()),
         ]),
+        "Cluster" => lines(&[("cluster_enabled", "0".to_owned())]),
         "CPU" => {
             let (user, system) = process::cpu_seconds();
             lines(&[("used_cpu_sys", format!("{system:.6}")), ("used_cpu_user", format!("{user:.6}"))])
