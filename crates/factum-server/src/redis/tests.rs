@@ -165,6 +165,27 @@ async fn fields_are_scanned_without_their_values() {
 }
 
 #[tokio::test]
+async fn fields_expire_and_the_key_with_the_last() {
+    let mut client = Client::of(&door(&Fated::new().await));
+    client.ask("HSET h one 1 two 2 three 3").await;
+    let set = client.ask("HEXPIRE h 100 FIELDS 2 one none \n HEXPIRE h 200 NX FIELDS 2 one two \n HEXPIRE h 50 GT FIELDS 1 one").await;
+    assert_eq!(set, "*2 :1 :-2 *2 :0 :1 *1 :0 ");
+    assert_eq!(client.ask("HTTL h FIELDS 4 one two three none \n HPERSIST h FIELDS 2 one three").await, "*4 :100 :200 :-1 :-2 *2 :1 :-1 ");
+    // A field that is written keeps, one that is counted up expires as before, and both are so in the record.
+    client.ask("HSET h two 5 \n HEXPIREAT h 33177117420 FIELDS 1 three \n HINCRBY h three 1 \n DEBUG RELOAD").await;
+    assert_eq!(client.ask("HEXPIRETIME h FIELDS 3 one two three").await, "*3 :-1 :-1 :33177117420 ");
+    assert_eq!(client.ask("HPEXPIRE h 20 FIELDS 1 one \n HEXPIREAT h 1 FIELDS 1 two").await, "*1 :1 *1 :2 ");
+    tokio::time::sleep(Duration::from_millis(30)).await;
+    assert_eq!(client.ask("HGETALL h \n HLEN h \n HTTL h FIELDS 1 one").await, "*2 $5 three $1 4 :1 *1 :-2 ");
+    client.ask("HPEXPIRE h 20 FIELDS 1 three \n WATCH h").await;
+    tokio::time::sleep(Duration::from_millis(30)).await;
+    assert_eq!(client.ask("KEYS h* \n EXISTS h \n DBSIZE \n MULTI \n PING \n EXEC").await, "*0 :0 :0 +OK +QUEUED *-1 ");
+    let refused =
+        client.ask("HEXPIRE h -1 FIELDS 1 f \n HEXPIRE h 1 FIELDS 2 f \n HTTL h ONE 1 f \n HPEXPIRE h 999999999999999 FIELDS 1 f").await;
+    assert_eq!(refused.matches("-ERR ").count(), 4, "{refused}");
+}
+
+#[tokio::test]
 async fn an_unknown_outcome_is_said_and_then_looked_up() {
     let store = Fated::new().await;
     let door = door(&store);

@@ -10,7 +10,7 @@ use crate::redis::keyspace::{Answered, Context, Hash, Key, Stop, Value, WRONG_TY
 use crate::redis::resp::{Reply, Request, integer};
 
 /// The hash at a key; a clone shares its fields.
-fn hash(context: &mut Context<'_>, key: &Key) -> Result<Option<Hash>, Stop> {
+pub(super) fn hash(context: &mut Context<'_>, key: &Key) -> Result<Option<Hash>, Stop> {
     match &context.slot(key)?.value {
         Value::Hash(hash) => Ok(Some(hash.clone())),
         Value::Nothing => Ok(None),
@@ -19,7 +19,7 @@ fn hash(context: &mut Context<'_>, key: &Key) -> Result<Option<Hash>, Stop> {
 }
 
 /// Changes the hash at a key, which is made if there is none, and removed when it is empty. The request's size is the most that is added.
-fn change<T>(context: &mut Context<'_>, key: &Key, request: &Request, change: impl FnOnce(&mut Hash) -> T) -> Result<T, Stop> {
+pub(super) fn change<T>(context: &mut Context<'_>, key: &Key, request: &Request, change: impl FnOnce(&mut Hash) -> T) -> Result<T, Stop> {
     let bytes_max = context.limits.value_bytes_max();
     let slot = context.slot(key)?;
     let expires = slot.expires;
@@ -123,7 +123,7 @@ pub(super) fn add(context: &mut Context<'_>, request: &Request) -> Answered {
     let before = hash(context, &key)?.and_then(|hash| hash.get(&request[2]).cloned());
     let before = before.map_or(Some(0), |text| integer(&text)).ok_or(Stop::error("ERR hash value is not an integer"))?;
     let after = before.checked_add(by).ok_or(Stop::error("ERR increment or decrement would overflow"))?;
-    change(context, &key, request, |hash| hash.set(&request[2], after.to_string().as_bytes()))?;
+    change(context, &key, request, |hash| hash.set_value(&request[2], after.to_string().as_bytes()))?;
     Ok(Reply::Integer(after).into())
 }
 
@@ -137,7 +137,7 @@ pub(super) fn add_float(context: &mut Context<'_>, request: &Request) -> Answere
         return Err(Stop::error("ERR hash value is not a float"));
     }
     let after = decimal::sum(&before, &request[3])?;
-    change(context, &key, request, |hash| hash.set(&request[2], after.as_bytes()))?;
+    change(context, &key, request, |hash| hash.set_value(&request[2], after.as_bytes()))?;
     Ok(Reply::string(after).into())
 }
 

@@ -8,6 +8,7 @@ mod connection;
 mod decimal;
 mod expiry;
 mod factum;
+mod field_expiry;
 mod groups;
 mod hashes;
 mod help;
@@ -149,6 +150,9 @@ fn with_data(context: &mut Context<'_>, verb: Verb, request: &Request, resume: &
         Verb::HIncrBy => hashes::add(context, request),
         Verb::HIncrByFloat => hashes::add_float(context, request),
         Verb::HScan => hashes::scan(context, request),
+        Verb::HExpire | Verb::HPExpire | Verb::HExpireAt | Verb::HPExpireAt => field_expiry::expire(context, request, verb),
+        Verb::HPersist => field_expiry::persist(context, request),
+        Verb::HTtl | Verb::HPTtl | Verb::HExpireTime | Verb::HPExpireTime => field_expiry::remaining(context, request, verb),
         Verb::HRandField => hashes::random(context, request),
         Verb::Expire | Verb::PExpire | Verb::ExpireAt | Verb::PExpireAt => expiry::expire(context, request, verb),
         Verb::Ttl | Verb::PTtl | Verb::ExpireTime | Verb::PExpireTime => expiry::remaining(context, request, verb),

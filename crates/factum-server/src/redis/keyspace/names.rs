@@ -45,7 +45,7 @@ fn is_none(number: &u64) -> bool {
 impl Change {
     pub(super) fn of(key: &Key, slot: &Slot) -> Self {
         let version = slot.stream.as_ref().map_or(0, |stream| stream.version);
-        Self { db: key.database, key: key.text(), kind: slot.kind().name().to_owned(), expires: slot.expires, version }
+        Self { db: key.database, key: key.text(), kind: slot.kind().name().to_owned(), expires: slot.standing().expires, version }
     }
 }
 

@@ -121,7 +121,8 @@ impl Slot {
     }
 
     pub(super) fn standing(&self) -> Announced {
-        Announced { kind: self.kind(), expires: self.expires }
+        let end = if let Value::Hash(hash) = &self.value { hash.end() } else { None };
+        Announced { kind: self.kind(), expires: self.expires.into_iter().chain(end).min() }
     }
 
     /// The bytes of its record, `None` if it needs none.
@@ -131,11 +132,12 @@ impl Slot {
         }
         let mut out = Writer(Vec::with_capacity(64));
         out.number(FORMAT);
-        out.number(match self.kind() {
-            Kind::Nothing => 0,
-            Kind::Text => 1,
-            Kind::Hash => 2,
-            Kind::Stream => 3,
+        out.number(match &self.value {
+            Value::Nothing => 0,
+            Value::Text(_) => 1,
+            Value::Hash(hash) if hash.has_expiries() => 4,
+            Value::Hash(_) => 2,
+            Value::Stream => 3,
         });
         out.number(self.expires.map_or(0, |expires| expires + 1));
         out.number(u64::from(self.stream.is_some()));
@@ -144,7 +146,12 @@ impl Slot {
         }
         match &self.value {
             Value::Text(text) => out.0.extend_from_slice(text),
-            Value::Hash(hash) => hash.write(&mut out),
+            Value::Hash(hash) => {
+                hash.write(&mut out);
+                if hash.has_expiries() {
+                    hash.write_expiries(&mut out);
+                }
+            }
             Value::Nothing | Value::Stream => {}
         }
         Some(out.0)
@@ -169,6 +176,11 @@ impl Slot {
             1 => Value::Text(from.rest()),
             2 => Value::Hash(Hash::read(&mut from)?),
             3 => Value::Stream,
+            4 => {
+                let mut hash = Hash::read(&mut from)?;
+                hash.read_expiries(&mut from)?;
+                Value::Hash(hash)
+            }
             _ => return None,
         };
         slot.announced = slot.standing();
@@ -205,11 +217,15 @@ mod tests {
         hash.set(b"f", b"v");
         hash.set(b"g", b"");
         hash.remove(b"f");
-        slot.value = Value::Hash(hash);
+        slot.value = Value::Hash(hash.clone());
         slot.stream = Some(Box::new(Stream::new(stream.clone())));
         let after = read(&slot);
         assert!(matches!(after.value, Value::Hash(hash) if hash.iter().eq([&(Bytes::from_static(b"g"), Bytes::new())])));
         assert!(after.stream.is_some());
+        hash.set_expiry(b"g", Some(7));
+        slot.value = Value::Hash(hash);
+        let after = read(&slot);
+        assert!(matches!(after.value, Value::Hash(hash) if hash.expiry(b"g") == Some(7) && hash.is_due(7) && hash.end() == Some(7)));
         assert!(Slot::empty().write().is_none());
     }
 }

@@ -164,8 +164,22 @@ impl Context<'_> {
         self.wait = self.wait.max(slot.changed_in);
         if slot.expires.is_some_and(|expires| expires <= self.now) {
             self.remove(key);
+        } else if matches!(&slot.value, Value::Hash(hash) if hash.is_due(self.now)) {
+            self.expire_fields(key);
         }
         Ok(self.state.slots.get_mut(key).expect("it was there"))
+    }
+
+    /// Removes the fields of a hash that have expired, and the key with the last of them.
+    fn expire_fields(&mut self, key: &Key) {
+        let now = self.now;
+        let Value::Hash(hash) = &mut self.slot_as_it_is(key).value else { return };
+        let (has_any, is_empty) = (hash.expire(now), hash.len() == 0);
+        if is_empty {
+            self.remove(key);
+        } else if has_any {
+            self.changed(key);
+        }
     }
 
     /// What stands at a key that was looked at before.
@@ -332,7 +346,8 @@ impl Context<'_> {
     /// What a key that is watched is known by; `None` if it is not known any more.
     pub(crate) fn stamp(&self, key: &Key) -> Option<u64> {
         let slot = self.state.slots.get(key)?;
-        slot.expires.is_none_or(|expires| expires > self.now).then_some(slot.stamp)
+        let is_due = matches!(&slot.value, Value::Hash(hash) if hash.is_due(self.now));
+        (!is_due && slot.expires.is_none_or(|expires| expires > self.now)).then_some(slot.stamp)
     }
 
     /// Begins something that may have to be taken back.
