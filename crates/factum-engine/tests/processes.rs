@@ -133,7 +133,7 @@ fn what_a_killed_process_was_told_is_there_and_its_lock_is_not() {
         }
         let begun = Instant::now();
         let engine = open(directory.path(), SMALL).expect("the lock went with the process");
-        assert!(begun.elapsed() < Duration::from_secs(5), "opening took {:?}", begun.elapsed());
+        assert!(begun.elapsed() < Duration::from_secs(60), "opening took {:?}", begun.elapsed());
         is_there(&told, &payloads(&engine.snapshot(), 0));
     }
 }
