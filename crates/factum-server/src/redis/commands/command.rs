@@ -60,6 +60,44 @@ fn categories(command: &Command) -> Vec<&'static str> {
     categories
 }
 
+/// The classes that Redis knows, as ACL CAT lists them; of some there are no commands here.
+const CATEGORIES: [&str; 21] = [
+    "keyspace",
+    "read",
+    "write",
+    "set",
+    "sortedset",
+    "list",
+    "hash",
+    "string",
+    "bitmap",
+    "hyperloglog",
+    "geo",
+    "stream",
+    "pubsub",
+    "admin",
+    "fast",
+    "slow",
+    "blocking",
+    "dangerous",
+    "connection",
+    "transaction",
+    "scripting",
+];
+
+pub(super) fn every_category() -> Reply {
+    Reply::Array(CATEGORIES.into_iter().map(Reply::text).collect())
+}
+
+/// The commands of a class.
+pub(super) fn of_category(category: &[u8]) -> Reply {
+    if !CATEGORIES.iter().any(|name| name.as_bytes().eq_ignore_ascii_case(category)) {
+        return Reply::ErrorBytes([b"ERR Unknown category '", category, b"'"].concat().into());
+    }
+    let is_of = |command: &&Command| categories(command).iter().any(|name| name.as_bytes()[1..].eq_ignore_ascii_case(category));
+    Reply::Array(table::all().filter(is_of).map(|command| Reply::text(command.name)).collect())
+}
+
 /// Where the keys are, in the form of Redis 7.
 fn key_specification(command: &Command) -> Option<Reply> {
     let (first, last, step) = command.keys;

@@ -6,8 +6,12 @@ use std::sync::{Mutex, PoisonError};
 use bytes::Bytes;
 
 use crate::Settings;
+use crate::redis::door::Door;
 use crate::redis::glob;
-use crate::redis::resp::{Reply, Request};
+use crate::redis::resp::{Reply, Request, integer};
+
+/// The one parameter that has an effect when it is set: of how many entries a block has that approximate trimming removes.
+const NODE_ENTRIES: &str = "stream-node-max-entries";
 
 /// The parameters that are known.
 #[derive(Debug)]
@@ -61,7 +65,7 @@ impl Parameters {
             ("slowlog-log-slower-than", "-1"),
             ("slowlog-max-len", "128"),
             ("stream-node-max-bytes", "4096"),
-            ("stream-node-max-entries", "100"),
+            (NODE_ENTRIES, "100"),
         ];
         let fixed = fixed.into_iter().map(|(name, value)| (name, Parameter { value: value.into(), is_without_effect: false }));
         let without_effect = without_effect
@@ -79,12 +83,12 @@ pub(super) fn get(parameters: &Parameters, request: &Request) -> Reply {
 }
 
 /// All of them are set, or none.
-pub(super) fn set(parameters: &Parameters, request: &Request) -> Reply {
+pub(super) fn set(door: &Door, request: &Request) -> Reply {
     if !request.len().is_multiple_of(2) {
         return Reply::error("ERR wrong number of arguments for 'config|set' command");
     }
-    let mut values = parameters.values.lock().unwrap_or_else(PoisonError::into_inner);
-    let mut changed = Vec::new();
+    let mut values = door.parameters.values.lock().unwrap_or_else(PoisonError::into_inner);
+    let (mut changed, mut node_entries) = (Vec::new(), None);
     for place in (2..request.len()).step_by(2) {
         let (asked, value) = (&request[place], &request[place + 1]);
         let Some((name, parameter)) = values.iter().find(|(name, _)| name.as_bytes().eq_ignore_ascii_case(asked)) else {
@@ -92,16 +96,26 @@ pub(super) fn set(parameters: &Parameters, request: &Request) -> Reply {
             return Reply::ErrorBytes(text.into());
         };
         if !parameter.is_without_effect && parameter.value != value {
-            let text = format!(
-                "ERR CONFIG SET failed (possibly related to argument '{name}') - can't be changed while the server runs; \
-                 it is set where the server is started"
-            );
-            return Reply::Error(text.into());
+            return refused(name, "can't be changed while the server runs; it is set where the server is started");
+        }
+        if *name == NODE_ENTRIES {
+            match integer(value).map(u64::try_from) {
+                Some(Ok(entries)) => node_entries = Some(entries),
+                Some(Err(_)) => return refused(name, "argument must be between 0 and 9223372036854775807 inclusive"),
+                None => return refused(name, "argument couldn't be parsed into an integer"),
+            }
         }
         changed.push((*name, Bytes::copy_from_slice(value)));
+    }
+    if let Some(entries) = node_entries {
+        door.keyspace.set_node_entries(entries);
     }
     for (name, value) in changed {
         values.get_mut(name).expect("it was found above").value = value;
     }
     Reply::OK
+}
+
+fn refused(name: &str, why: &str) -> Reply {
+    Reply::Error(format!("ERR CONFIG SET failed (possibly related to argument '{name}') - {why}").into())
 }

@@ -1,5 +1,6 @@
 //! The commands, a file for each family.
 
+mod absent;
 mod call;
 mod client;
 mod command;
@@ -59,7 +60,7 @@ pub(crate) fn without_data(door: &Door, session: &mut Session, command: &Command
         Verb::CommandList => command::list(request),
         Verb::CommandGetKeys => command::get_keys(request),
         Verb::ConfigGet => config::get(&door.parameters, request),
-        Verb::ConfigSet => config::set(&door.parameters, request),
+        Verb::ConfigSet => config::set(door, request),
         Verb::ConfigResetStat => {
             door.counters.reset();
             Reply::OK
@@ -69,6 +70,7 @@ pub(crate) fn without_data(door: &Door, session: &mut Session, command: &Command
         Verb::Time => server::time(),
         Verb::Wait => server::wait(request),
         Verb::Debug => return server::debug(door, request),
+        Verb::MemoryDoctor | Verb::MemoryMallocStats | Verb::MemoryPurge | Verb::MemoryStats => server::memory(command.verb),
         Verb::ClientHelp
         | Verb::CommandHelp
         | Verb::ConfigHelp
@@ -76,7 +78,7 @@ pub(crate) fn without_data(door: &Door, session: &mut Session, command: &Command
         | Verb::ObjectHelp
         | Verb::XInfoHelp
         | Verb::XGroupHelp => help::of(command),
-        _ => return None,
+        _ => return absent::answer(door, command, request),
     })
 }
 

@@ -1,7 +1,9 @@
-//! The commands on the server that are short: TIME, WAIT, DEBUG.
+//! The commands on the server that are short: TIME, WAIT, MEMORY without a key, DEBUG.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use super::table::Verb;
+use crate::process;
 use crate::redis::door::Door;
 use crate::redis::resp::{Reply, Request, integer};
 
@@ -19,6 +21,26 @@ pub(super) fn wait(request: &Request) -> Reply {
         None => Reply::error("ERR timeout is not an integer or out of range"),
         Some(..0) => Reply::error("ERR timeout is negative"),
         Some(0..) => Reply::Integer(0),
+    }
+}
+
+/// MEMORY and its subcommands that concern no key.
+pub(super) fn memory(verb: Verb) -> Reply {
+    let bytes = |bytes: u64| Reply::Integer(i64::try_from(bytes).unwrap_or(i64::MAX));
+    match verb {
+        Verb::MemoryPurge => Reply::OK,
+        Verb::MemoryMallocStats => Reply::text("Stats not supported for the current allocator"),
+        Verb::MemoryDoctor => {
+            let megabytes = process::own_memory_bytes() as f64 / f64::from(1 << 20);
+            let text = format!(
+                "{megabytes:.1} MB are in use. What keys take is dropped and read again as needed, within the limit for the cache.\n"
+            );
+            Reply::Verbatim(text)
+        }
+        _ => Reply::Map(vec![
+            (Reply::text("total.allocated"), bytes(process::own_memory_bytes())),
+            (Reply::text("resident.bytes"), bytes(process::resident_bytes())),
+        ]),
     }
 }
 

@@ -23,7 +23,7 @@ mod state;
 mod stream;
 mod tail;
 
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -51,8 +51,8 @@ pub(crate) struct Options {
     pub(crate) type_fields: Vec<Box<[u8]>>,
     /// How much memory what is not in use may take.
     pub(crate) cache_bytes_max: usize,
-    /// Approximate trimming removes whole blocks of so many entries.
-    pub(crate) node_entries: u64,
+    /// Approximate trimming removes whole blocks of so many entries; 0 is one block. CONFIG SET changes it.
+    pub(crate) node_entries: Arc<AtomicU64>,
     /// How many databases there are.
     pub(crate) databases: u32,
     /// Whether what clients send is copied before it is handed to the store, because that keeps it.
@@ -61,12 +61,25 @@ pub(crate) struct Options {
     pub(crate) allow_flush: bool,
 }
 
+/// As Redis has it, unless it is told otherwise.
+const NODE_ENTRIES: u64 = 100;
+
+impl Options {
+    /// How many entries one block has, which is at least one.
+    pub(crate) fn node_entries(&self) -> u64 {
+        match self.node_entries.load(Ordering::Relaxed) {
+            0 => u64::MAX >> 1,
+            entries => entries,
+        }
+    }
+}
+
 impl Default for Options {
     fn default() -> Self {
         Self {
             type_fields: vec![b"event_type".as_slice().into(), b"type".as_slice().into()],
             cache_bytes_max: 64 << 20,
-            node_entries: 100,
+            node_entries: Arc::new(AtomicU64::new(NODE_ENTRIES)),
             databases: 16,
             copies_data: false,
             allow_flush: false,
@@ -149,6 +162,11 @@ impl Keyspace {
         let state = self.lock();
         let count = |database| Some((database, state.names.as_ref()?.keys_from(database, 0, now()).count() as u64));
         (0..self.options.databases).filter_map(count).filter(|(_, count)| *count > 0).collect()
+    }
+
+    /// Approximate trimming removes whole blocks of so many entries from now on; 0 is one block.
+    pub(crate) fn set_node_entries(&self, entries: u64) {
+        self.options.node_entries.store(entries, Ordering::Relaxed);
     }
 
     /// What one batch takes at most.

@@ -48,7 +48,7 @@ fn member(name: &'static str, value: impl Into<Plan>) -> (Reply, Plan) {
 
 pub(crate) fn stream(context: &mut Context<'_>, request: &Request) -> Answered {
     let key = context.key(request.bytes(2));
-    let node = context.options.node_entries;
+    let node = context.options.node_entries();
     let full = match context.stream(&key)? {
         None => return Err(NO_SUCH_KEY),
         Some(_) => full(request)?,

@@ -106,7 +106,7 @@ pub(super) fn find(context: &mut Context<'_>, key: &Key, trim: &Trim) -> Result<
 
 /// Trims, and says how many entries are hidden now that were not before. `found` is where the first entry is that is not too old.
 pub(super) fn carry_out(context: &mut Context<'_>, key: &Key, trim: &Trim, found: Option<u64>) -> u64 {
-    let node = context.options.node_entries;
+    let node = context.options.node_entries();
     let stream = context.known_stream(key);
     // The version of the first entry that stays, if all that may go goes.
     let kept_from = match (trim.strategy, found) {
@@ -118,7 +118,9 @@ pub(super) fn carry_out(context: &mut Context<'_>, key: &Key, trim: &Trim, found
         let limit = match trim.limit {
             Some(0) => u64::MAX,
             Some(limit) => limit,
-            None => (100 * node).clamp(10_000, 1_000_000),
+            // Of one block, however long it is, so many.
+            None if node > u64::from(u32::MAX) => 10_000,
+            None => (100 * node).min(1_000_000),
         };
         // Redis goes by the last id of a node, even if that entry was deleted.
         let last_stays = matches!(trim.strategy, Some(Strategy::MinId(id)) if stream.max_deleted >= id);
@@ -140,7 +142,7 @@ fn whole_nodes(stream: &crate::redis::keyspace::Stream, kept_from: u64, node: u6
     let mut removed = 0;
     loop {
         // The last node may be shorter.
-        let next = (begin + (end.saturating_sub(begin) / node + 1) * node).min(stream.version);
+        let next = begin.saturating_add((end.saturating_sub(begin) / node + 1).saturating_mul(node)).min(stream.version);
         if next >= kept_from || end == stream.version || last_stays && stream.hidden.contains(next) {
             return end + 1;
         }

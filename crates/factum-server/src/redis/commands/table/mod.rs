@@ -1,5 +1,6 @@
 //! The table of commands: how each is called and what it may do. Dispatch, the errors of wrong calls and COMMAND go by it.
 
+mod absent;
 mod factum;
 mod keys;
 mod server;
@@ -134,7 +135,7 @@ impl Command {
 
 /// All commands and subcommands.
 pub(crate) fn all() -> impl Iterator<Item = &'static Command> {
-    [streams::COMMANDS, keys::COMMANDS, server::COMMANDS, factum::COMMANDS].into_iter().flatten()
+    [streams::COMMANDS, keys::COMMANDS, server::COMMANDS, absent::COMMANDS, factum::COMMANDS].into_iter().flatten()
 }
 
 /// The command of that name, `command` or `command|subcommand`, in any case.

@@ -45,6 +45,10 @@ pub(super) const COMMANDS: &[Command] = &[
     command(Verb::Time, "time", 1, LOADING | STALE | FAST, (0, 0, 0), Group::Server, "2.6.0", "Tells the time."),
     command(Verb::Memory, "memory", -2, 0, (0, 0, 0), Group::Server, "4.0.0", "Tells of memory."),
     command(Verb::MemoryUsage, "memory|usage", -3, READONLY, (2, 2, 1), Group::Server, "4.0.0", "Estimates a key's bytes."),
+    command(Verb::MemoryDoctor, "memory|doctor", 2, 0, (0, 0, 0), Group::Server, "4.0.0", "Tells how the memory is."),
+    command(Verb::MemoryMallocStats, "memory|malloc-stats", 2, 0, (0, 0, 0), Group::Server, "4.0.0", "Tells that the allocator tells nothing."),
+    command(Verb::MemoryPurge, "memory|purge", 2, 0, (0, 0, 0), Group::Server, "4.0.0", "Accepted; memory is given back by itself."),
+    command(Verb::MemoryStats, "memory|stats", 2, 0, (0, 0, 0), Group::Server, "4.0.0", "Tells how much memory is in use."),
     command(Verb::MemoryHelp, "memory|help", 2, LOADING | STALE, (0, 0, 0), Group::Server, "4.0.0", "Lists the subcommands."),
     command(Verb::Debug, "debug", -2, ADMIN | NOSCRIPT | LOADING | STALE, (0, 0, 0), Group::Server, "1.0.0", "For tests."),
 ];
