@@ -38,6 +38,11 @@ pub(crate) async fn open_to_serve(url: &str) -> Result<SharedStore, Failure> {
     Ok(open_to_write(&url).await?.0)
 }
 
+/// Whether a store can be written to by several processes: a directory refuses the second one itself, and memory has only one.
+pub(crate) fn is_shared(url: &str) -> bool {
+    FileUrl::of(url).is_none() && !url.starts_with("memory:")
+}
+
 /// Opens a store for a command that changes what is there, and so never makes one.
 pub(crate) async fn open_to_change(url: &str) -> Result<SharedStore, Failure> {
     refuse_memory(url)?;

@@ -75,6 +75,9 @@ async fn answer<B>(door: &Door, request: Request<B>, asks_for_password: bool) ->
     let is_reading = request.method() == Method::GET || request.method() == Method::HEAD;
     let response = match request.uri().path() {
         _ if !is_reading => text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n"),
+        "/health" if door.keyspace.is_suspended() => {
+            text(StatusCode::SERVICE_UNAVAILABLE, "another server may have taken over the store; the log has the reason\n")
+        }
         "/health" => match door.store.head().await {
             Ok(_) => text(StatusCode::OK, "ok\n"),
             Err(error) => {

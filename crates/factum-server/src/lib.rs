@@ -4,6 +4,7 @@
 
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzz;
+mod holding;
 mod http;
 mod metrics;
 mod process;

@@ -1,4 +1,4 @@
-//! What the system says of this process: memory, processor time, open files.
+//! What the system says of this process: memory, processor time, open files, and who it is.
 
 /// The bytes in memory that are this process's own, files that it maps aside; 0 where the system does not say.
 pub(crate) fn own_memory_bytes() -> u64 {
@@ -39,4 +39,25 @@ pub(crate) fn raise_open_files_to(wanted: u64) -> u64 {
         Ok(()) => raised.max(current),
         Err(_) => current,
     }
+}
+
+/// The name of this machine.
+pub(crate) fn host() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+/// What processes share whose numbers can be compared: the machine since it was started, and the space of numbers in it. Empty where the
+/// system does not say.
+pub(crate) fn surroundings() -> String {
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id");
+    match (boot, std::fs::read_link("/proc/self/ns/pid")) {
+        (Ok(boot), Ok(space)) => format!("{} {}", boot.trim(), space.display()),
+        _ => String::new(),
+    }
+}
+
+/// Whether there is a process with this number, in the same surroundings.
+pub(crate) fn is_there(process: u32) -> bool {
+    let process = i32::try_from(process).ok().and_then(rustix::process::Pid::from_raw);
+    process.is_some_and(|process| rustix::process::test_kill_process(process) != Err(rustix::io::Errno::SRCH))
 }

@@ -4,8 +4,10 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use factum::SharedStore;
+use factum::{Capabilities, SharedStore, Support};
+use tokio::sync::Notify;
 
+use crate::holding::{Holding, Refused};
 use crate::http::Http;
 use crate::redis::{Door, Listener};
 use crate::{Settings, process};
@@ -34,6 +36,26 @@ pub enum Error {
         /// Which.
         address: SocketAddr,
     },
+    /// Another server serves the store.
+    #[error("the store is served already: by {by}; use that server, or end it first, or serve another store")]
+    Held {
+        /// By whom.
+        by: String,
+    },
+    /// The store can't do what clients of the door expect of it.
+    #[error(
+        "a store of the kind {store} can't be served: what a client changes together has to be one append over streams and records, and here \
+         {reason}; serve a directory, PostgreSQL, or a store of one partition on Redis"
+    )]
+    Unfit {
+        /// The kind of store.
+        store: &'static str,
+        /// What it can't do, and why.
+        reason: &'static str,
+    },
+    /// The store does not let itself be held.
+    #[error("{0}")]
+    Store(#[from] factum::Error),
     /// An empty password is none.
     #[error("the password is empty; give one that is not, or none")]
     EmptyPassword,
@@ -45,25 +67,42 @@ pub struct Server {
     door: Arc<Door>,
     redis: Listener,
     http: Option<Http>,
+    holding: Option<Holding>,
 }
 
 impl Server {
     /// Opens the doors. They are answered once [`Server::serve`] runs.
     ///
     /// # Errors
-    /// If an address can't be listened on, or may not be.
+    /// If an address can't be listened on, or may not be, or if another server serves the store.
     pub async fn start(store: SharedStore, mut settings: Settings) -> Result<Self, Error> {
         settings.check()?;
+        let Capabilities { store: kind, multi_stream_append, records_in_append, .. } = store.capabilities();
+        for needed in [records_in_append, multi_stream_append] {
+            if let Support::No(reason) = needed {
+                return Err(Error::Unfit { store: kind, reason });
+            }
+        }
         settings.limits.clients_max = clients_that_fit(settings.limits.clients_max);
         let at = |address| move |source| Error::Address { address, source };
-        let (redis, http) = (settings.redis, settings.http);
+        let (redis, http, holds_store) = (settings.redis, settings.http, settings.holds_store);
         let door = Arc::new(Door::new(SharedStore::clone(&store), settings));
         let http = match http {
             Some(address) => Some(Http::bind(Arc::clone(&door), address).await.map_err(at(address))?),
             None => None,
         };
         let redis = Listener::bind(Arc::clone(&door)).await.map_err(at(redis))?;
-        Ok(Self { store, door, redis, http })
+        let holding = if holds_store {
+            let address = redis.address().map_err(at(door.settings.redis))?;
+            let taken = Holding::take(SharedStore::clone(&store), address).await.map_err(|refused| match refused {
+                Refused::Held(holder) => Error::Held { by: holder.to_string() },
+                Refused::Store(error) => Error::Store(error),
+            });
+            Some(taken?)
+        } else {
+            None
+        };
+        Ok(Self { store, door, redis, http, holding })
     }
 
     /// Where programs that speak to Redis find it.
@@ -85,9 +124,22 @@ impl Server {
     /// Serves until `stop` is ready, finishes what is under way, and closes the store.
     ///
     /// # Errors
-    /// If the store can't be closed.
+    /// If the store can't be closed, or was taken over by another server.
     pub async fn serve(self, stop: impl Future<Output = ()>) -> factum::Result<()> {
-        let Self { store, door, redis, http } = self;
+        let Self { store, door, redis, http, mut holding } = self;
+        let lost = Notify::new();
+        let holding_on = async {
+            match &mut holding {
+                Some(holding) => holding.keep(&door.keyspace, &lost).await,
+                None => std::future::pending().await,
+            }
+        };
+        let stop = async {
+            tokio::select! {
+                () = stop => {}
+                () = lost.notified() => {}
+            }
+        };
         let watching = async {
             match http {
                 Some(http) => http.serve().await,
@@ -98,11 +150,16 @@ impl Server {
         tokio::select! {
             () = redis.serve(stop) => {}
             () = watching => {}
+            () = holding_on => {}
         }
         // What clients that are gone had asked for is recorded too.
         door.groups.stop().await;
         door.keyspace.stop().await;
-        store.close().await
+        let released = match holding {
+            Some(holding) => holding.release().await,
+            None => Ok(()),
+        };
+        store.close().await.and(released)
     }
 }
 

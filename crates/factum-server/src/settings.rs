@@ -20,6 +20,8 @@ pub struct Settings {
     pub allow_flush: bool,
     /// Whether DEBUG is carried out; for tests.
     pub allow_debug: bool,
+    /// Whether another server could open the same store, so that this one holds it for itself: not needed where the store sees to it.
+    pub holds_store: bool,
     /// How much it takes.
     pub limits: Limits,
 }
@@ -50,6 +52,7 @@ impl Default for Settings {
             type_fields: vec!["event_type".to_owned(), "type".to_owned()],
             allow_flush: false,
             allow_debug: false,
+            holds_store: true,
             limits: Limits::default(),
         }
     }

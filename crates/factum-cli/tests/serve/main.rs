@@ -5,5 +5,7 @@ mod clients;
 mod configuration;
 mod hostile;
 mod killed;
+#[cfg(any(feature = "postgres", feature = "redis"))]
+mod networked;
 mod serving;
 mod wire;

@@ -15,6 +15,7 @@ use crate::wire::{WAIT_MAX, Wire};
 /// A server; dropping it ends it.
 pub(crate) struct Serving {
     folder: TempDir,
+    store: String,
     options: Vec<String>,
     process: Child,
     redis: SocketAddr,
@@ -29,14 +30,25 @@ impl Serving {
     /// With more options than a store and free ports.
     pub(crate) fn with(options: &[&str]) -> Self {
         let folder = TempDir::new().expect("a temporary folder can be made");
+        let store = format!("file:{}", folder.path().join("store").display());
+        Self::in_folder(folder, store, options)
+    }
+
+    /// On this store.
+    #[cfg(any(feature = "postgres", feature = "redis"))]
+    pub(crate) fn on(store: &str, options: &[&str]) -> Self {
+        Self::in_folder(TempDir::new().expect("a temporary folder can be made"), store.to_owned(), options)
+    }
+
+    fn in_folder(folder: TempDir, store: String, options: &[&str]) -> Self {
         let options: Vec<String> = options.iter().map(|option| (*option).to_owned()).collect();
-        let (process, redis, http) = launch(folder.path(), &options);
-        Self { folder, options, process, redis, http }
+        let (process, redis, http) = launch(folder.path(), &store, &options);
+        Self { folder, store, options, process, redis, http }
     }
 
     /// Starts it again on the same store, once it has ended; its ports are new.
     pub(crate) fn restart(&mut self) {
-        (self.process, self.redis, self.http) = launch(self.folder.path(), &self.options);
+        (self.process, self.redis, self.http) = launch(self.folder.path(), &self.store, &self.options);
     }
 
     pub(crate) fn connect(&self) -> Wire {
@@ -49,7 +61,7 @@ impl Serving {
 
     /// The store's URL.
     pub(crate) fn store(&self) -> String {
-        format!("file:{}", self.folder.path().join("store").display())
+        self.store.clone()
     }
 
     /// Where clients may leave files.
@@ -135,14 +147,35 @@ pub(crate) fn program() -> Command {
     command
 }
 
+/// Starts a server that is expected not to start: its code, and what it says.
+#[cfg(any(feature = "postgres", feature = "redis"))]
+pub(crate) fn refused(options: &[&str]) -> (Option<i32>, String) {
+    let mut command = program();
+    command.args(["serve", "--redis", "127.0.0.1:0", "--http", "none"]).args(options).stderr(Stdio::piped());
+    let mut process = command.spawn().expect("the program can be run");
+    let begun = Instant::now();
+    let status = loop {
+        if let Some(status) = process.try_wait().expect("it can be asked") {
+            break status;
+        }
+        if begun.elapsed() > WAIT_MAX {
+            process.kill().expect("it runs");
+            panic!("it serves with {options:?}");
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    };
+    let mut said = String::new();
+    process.stderr.expect("it is piped").read_to_string(&mut said).expect("it is text");
+    (status.code(), said)
+}
+
 fn log_of(folder: &Path) -> PathBuf {
     folder.join("log")
 }
 
-fn launch(folder: &Path, options: &[String]) -> (Child, SocketAddr, Option<SocketAddr>) {
+fn launch(folder: &Path, store: &str, options: &[String]) -> (Child, SocketAddr, Option<SocketAddr>) {
     let mut command = program();
-    let store = format!("file:{}", folder.join("store").display());
-    command.args(["serve", "--json", "--store", &store]).args(options);
+    command.args(["serve", "--json", "--store", store]).args(options);
     for option in ["--redis", "--http"] {
         if !options.iter().any(|given| given == option) {
             command.args([option, "127.0.0.1:0"]);

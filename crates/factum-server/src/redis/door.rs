@@ -63,7 +63,7 @@ impl Door {
     }
 
     /// How many keys each database has that has any.
-    pub(crate) fn keys_by_database(&self) -> Vec<(u32, u64)> {
+    pub(crate) fn keys_by_database(&self) -> Vec<(u32, keyspace::Count)> {
         self.keyspace.keys_by_database()
     }
 

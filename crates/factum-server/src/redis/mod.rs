@@ -21,6 +21,7 @@ mod unit;
 pub(crate) use commands::table;
 pub(crate) use counters::TIME_BOUNDS_US;
 pub(crate) use door::Door;
+pub(crate) use keyspace::Keyspace;
 pub(crate) use listener::Listener;
 
 /// Whose behaviour the door has, as clients ask for it.

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -28,17 +29,43 @@ enum Fate {
 }
 
 /// The store in memory, with appends that fail, or wait for a permit.
-struct Fated {
+pub(super) struct Fated {
     inner: SharedStore,
+    writes_left: AtomicU64,
+    written: Mutex<Vec<RecordName>>,
     fates: Mutex<VecDeque<Fate>>,
     appends: Mutex<Vec<(usize, usize)>>,
     permits: Semaphore,
 }
 
 impl Fated {
-    async fn new() -> Arc<Self> {
+    pub(super) async fn new() -> Arc<Self> {
         let inner = connect("memory:").await.expect("it opens");
-        Arc::new(Self { inner, fates: Mutex::default(), appends: Mutex::default(), permits: Semaphore::new(1_000_000) })
+        let (writes_left, written) = (AtomicU64::new(u64::MAX), Mutex::default());
+        Arc::new(Self {
+            inner,
+            writes_left,
+            written,
+            fates: Mutex::default(),
+            appends: Mutex::default(),
+            permits: Semaphore::new(1_000_000),
+        })
+    }
+
+    /// Lets so many more records be written alone, or streams truncated, and refuses the next.
+    pub(super) fn let_through(&self, writes: u64) {
+        self.writes_left.store(writes, Ordering::Relaxed);
+    }
+
+    /// The records that were written alone.
+    pub(super) fn written_records(&self) -> Vec<RecordName> {
+        self.written.lock().expect("no holder panics").clone()
+    }
+
+    fn count_write(&self) -> Result<()> {
+        let take = |left: u64| left.checked_sub(1);
+        let outcome = self.writes_left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take);
+        outcome.map(drop).map_err(|_| Error::Unavailable { reason: "the disk is full".to_owned(), source: None })
     }
 
     fn next(&self, fate: Fate) {
@@ -91,6 +118,7 @@ impl EventStore for Fated {
     }
 
     async fn truncate_before(&self, stream: &StreamId, before: StreamVersion) -> Result<StreamInfo> {
+        self.count_write()?;
         self.inner.truncate_before(stream, before).await
     }
 
@@ -99,6 +127,8 @@ impl EventStore for Fated {
     }
 
     async fn write_record(&self, write: RecordWrite) -> Result<RecordVersion> {
+        self.count_write()?;
+        self.written.lock().expect("no holder panics").push(write.name.clone());
         self.inner.write_record(write).await
     }
 
@@ -111,26 +141,26 @@ impl EventStore for Fated {
     }
 }
 
-fn door(store: &Arc<Fated>) -> Arc<Door> {
+pub(super) fn door(store: &Arc<Fated>) -> Arc<Door> {
     let store: SharedStore = Arc::<Fated>::clone(store);
     Arc::new(Door::new(store, Settings { allow_flush: true, allow_debug: true, ..Settings::default() }))
 }
 
 /// A connection, without its socket.
-struct Client {
+pub(super) struct Client {
     door: Arc<Door>,
     session: Session,
 }
 
 impl Client {
-    fn of(door: &Arc<Door>) -> Self {
+    pub(super) fn of(door: &Arc<Door>) -> Self {
         let address = SocketAddr::from(([127, 0, 0, 1], 1));
         let session = Session::new(door.clients.enter(address, address), true);
         Self { door: Arc::clone(door), session }
     }
 
     /// Sends requests together, a line each, and gives the answers as they would be sent.
-    async fn ask(&mut self, lines: &str) -> String {
+    pub(super) async fn ask(&mut self, lines: &str) -> String {
         let lines = lines.lines().map(str::trim).filter(|line| !line.is_empty());
         let mut requests: VecDeque<Request> = lines.map(|line| line.split(' ').collect()).collect();
         let mut output = Output::default();
@@ -458,4 +488,19 @@ async fn keys_that_are_dropped_and_read_again_are_remembered_once() {
     }
     assert_eq!(client.ask("XLEN Order-1").await, ":3000 ");
     assert!(door.keyspace.lock().remembered_for_tests() < 2_000);
+}
+
+#[tokio::test]
+async fn info_counts_keys_after_a_restart() {
+    let store = Fated::new().await;
+    let mut client = Client::of(&door(&store));
+    client.ask("SET a 1 EX 1000 \n SET b 2 \n XADD s 1 f v \n XADD gone 1 f v \n DEL gone \n SELECT 3 \n HSET h f v").await;
+    let expected = "db0:keys=3,expires=1,avg_ttl=0 db3:keys=1,expires=0,avg_ttl=0";
+    for question in ["INFO keyspace", "INFO", "INFO everything"] {
+        let told = Client::of(&door(&store)).ask(question).await;
+        assert!(told.contains(expected), "{told}");
+    }
+    assert_eq!(Client::of(&door(&store)).ask("MULTI \n INFO keyspace \n EXEC").await.matches("QUEUED").count(), 1);
+    client.ask("DEL h \n SELECT 0 \n PERSIST a \n DEL b").await;
+    assert!(client.ask("INFO keyspace").await.contains("db0:keys=2,expires=0,avg_ttl=0 "));
 }

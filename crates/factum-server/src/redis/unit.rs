@@ -153,6 +153,9 @@ fn prepare(door: &Door, session: &mut Session, command: &'static Command, reques
 
 /// What is to be done for a request outside of MULTI, or in EXEC.
 pub(crate) fn ready(door: &Door, session: &mut Session, command: &'static Command, request: Request) -> Work {
+    if command.verb == Verb::Info {
+        return Work::Own(Data { command, request, database: session.database, resume: Resume::default() });
+    }
     match commands::without_data(door, session, command, &request) {
         Some(reply) => Work::Ready(reply),
         None if command.group == table::Group::Factum => {

@@ -110,6 +110,7 @@ impl Configuration {
             Some(of_file) if store == store_url::DEFAULT => of_file,
             _ => store.to_owned(),
         };
+        settings.holds_store = store_url::is_shared(&store);
         Ok(Self {
             store,
             settings,

@@ -24,6 +24,18 @@ const SECTIONS: [(&str, bool); 11] = [
     ("Keyspace", true),
 ];
 
+/// INFO outside of a transaction, where how many keys there are can be found out first.
+pub(in crate::redis) async fn info_of_all(door: &Door, request: &Request) -> Reply {
+    let is_asked = |section: &[u8]| request.iter().skip(1).any(|asked| asked.eq_ignore_ascii_case(section));
+    let counts_all = is_asked(b"keyspace") || is_asked(b"all") || is_asked(b"everything");
+    if (counts_all || request.len() == 1 || is_asked(b"default"))
+        && let Err(error) = door.keyspace.learn_count(counts_all).await
+    {
+        tracing::warn!(%error, "the names of keys can't be read, so INFO does not say how many there are");
+    }
+    info(door, request)
+}
+
 pub(super) fn info(door: &Door, request: &Request) -> Reply {
     let asked: Vec<Vec<u8>> = request.iter().skip(1).map(<[u8]>::to_ascii_lowercase).collect();
     let asks_for = |name: &str| asked.iter().any(|one| one == name.as_bytes());
@@ -131,7 +143,7 @@ fn section(door: &Door, name: &str) -> Vec<(String, String)> {
         "Keyspace" => door
             .keys_by_database()
             .into_iter()
-            .map(|(database, keys)| (format!("db{database}"), format!("keys={keys},expires=0,avg_ttl=0")))
+            .map(|(database, count)| (format!("db{database}"), format!("keys={},expires={},avg_ttl=0", count.keys, count.expires)))
             .collect(),
         _ => Vec::new(),
     }

@@ -23,7 +23,7 @@ pub(crate) mod table;
 mod transactions;
 
 pub(crate) use config::Parameters;
-pub(crate) use factum::{OrderedGroups, carry_out as carry_out_own};
+pub(crate) use factum::OrderedGroups;
 use table::{Command, Verb};
 pub(crate) use transactions::{Transaction, abort, do_afterwards, queue, transaction};
 
@@ -31,7 +31,7 @@ use super::door::Door;
 use super::keyspace::{Answered, Context, Stop};
 use super::resp::{Reply, Request};
 use super::session::Session;
-use super::unit::{Resume, Work};
+use super::unit::{Data, Resume, Work};
 
 /// Carries out a command that concerns no data, or says that it is none of these.
 pub(crate) fn without_data(door: &Door, session: &mut Session, command: &Command, request: &Request) -> Option<Reply> {
@@ -80,6 +80,14 @@ pub(crate) fn without_data(door: &Door, session: &mut Session, command: &Command
         | Verb::XGroupHelp => help::of(command),
         _ => return absent::answer(door, command, request),
     })
+}
+
+/// Carries out a command that asks the store itself, without the lock.
+pub(crate) async fn carry_out_own(door: &Door, data: &Data) -> Reply {
+    match data.command.verb {
+        Verb::Info => info::info_of_all(door, &data.request).await,
+        _ => factum::carry_out(door, data).await,
+    }
 }
 
 /// Carries out what was made ready, under the lock.

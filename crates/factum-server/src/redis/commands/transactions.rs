@@ -80,7 +80,7 @@ fn exec(door: &Door, session: &mut Session) -> Work {
 /// Whether a command concerns the connection or the server and no data. It waits until the transaction is carried out: one that is
 /// aborted changes nothing. SELECT does not wait, because the commands behind it depend on it.
 fn concerns_connection(command: &Command) -> bool {
-    let is_setting = matches!(command.verb, Verb::ConfigGet | Verb::ConfigSet | Verb::ConfigResetStat);
+    let is_setting = matches!(command.verb, Verb::ConfigGet | Verb::ConfigSet | Verb::ConfigResetStat | Verb::Info);
     command.verb != Verb::Select && (command.group == Group::Connection || is_setting)
 }
 

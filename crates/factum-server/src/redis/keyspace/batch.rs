@@ -117,6 +117,7 @@ impl State {
             groups(&key, slot, &mut append.records, &mut written);
         }
         if !changes.is_empty() {
+            self.names_changed += changes.len() as u64;
             append.streams.push(names::event(&changes));
             self.named(Missed::Changes(changes));
         }

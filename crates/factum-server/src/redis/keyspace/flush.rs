@@ -92,12 +92,16 @@ impl Keyspace {
     /// is whoever waits for what this returns. What is known is read from the store again.
     pub(crate) fn abandon(&self, state: &mut State) -> Waiting {
         let (sender, receiver) = oneshot::channel();
+        state.open.waiters.push(sender);
+        self.give_up(state, &Failure::Bug);
+        receiver
+    }
+
+    /// Drops what is known and was not sent, and tells those who wait for it why.
+    pub(super) fn give_up(&self, state: &mut State, why: &Failure) {
         state.forget();
         state.is_settling = state.sent.is_some();
-        let mut waiters = std::mem::take(&mut state.open.waiters);
-        waiters.push(sender);
-        tell(waiters, &Err(Failure::Bug));
-        receiver
+        tell(std::mem::take(&mut state.open.waiters), &Err(why.clone()));
     }
 
     /// Has the open batch sent as soon as the one before it is durable.

@@ -1,6 +1,7 @@
 //! What is not known is read from the store, without the lock; everyone else who needs the same key waits for it meanwhile.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use factum::{Direction, Error, ReadStream, RecordName};
@@ -17,6 +18,8 @@ use super::slot::{Kind, Slot, Value};
 use super::state::Load;
 use super::stream::Stream;
 
+/// So many names are read and kept for a client that asks how the server is. Whoever wants to know of more names them.
+const NAMES_COUNTED_MAX: usize = 100_000;
 /// Keys that are read from the store at a time for one connection.
 const LOADS_AT_A_TIME: usize = 16;
 
@@ -42,6 +45,7 @@ impl Drop for Loading<'_> {
 impl Keyspace {
     /// Reads what is missing.
     pub(crate) async fn load(&self, loads: Vec<Load>) -> factum::Result<()> {
+        self.refuse_if_suspended()?;
         let loads = futures::stream::iter(loads.into_iter().map(|load| self.load_one(load)));
         loads.buffer_unordered(LOADS_AT_A_TIME).try_collect().await
     }
@@ -102,25 +106,39 @@ impl Keyspace {
                 }
                 Ok(())
             }
-            Load::Names => {
-                let epoch = {
-                    let mut state = self.lock();
-                    if state.names.is_some() {
-                        return Ok(());
-                    }
-                    state.names_missed.get_or_insert_default();
-                    state.epoch
-                };
-                // What is on its way now would be in neither the store nor what is noted from here on.
-                self.settle_all().await?;
-                let names = Names::load(&*self.store).await?;
-                let mut state = self.lock();
-                if state.epoch == epoch && state.names_missed.is_some() {
-                    state.set_names(names);
-                }
-                Ok(())
-            }
+            Load::Names => self.load_names(usize::MAX).await.map(drop),
         }
+    }
+
+    /// Reads the names of all keys, unless there are more than so many; then it says `false`.
+    async fn load_names(&self, names_max: usize) -> factum::Result<bool> {
+        let epoch = {
+            let mut state = self.lock();
+            if state.names.is_some() {
+                return Ok(true);
+            }
+            state.names_missed.get_or_insert_default();
+            state.epoch
+        };
+        // What is on its way now would be in neither the store nor what is noted from here on.
+        self.settle_all().await?;
+        let Some(names) = Names::load(&*self.store, names_max).await? else { return Ok(false) };
+        let mut state = self.lock();
+        if state.epoch == epoch && state.names_missed.is_some() {
+            state.set_names(names);
+        }
+        Ok(true)
+    }
+
+    /// Makes it known how many keys there are, if they are few or `counts_all`.
+    pub(crate) async fn learn_count(&self, counts_all: bool) -> factum::Result<()> {
+        self.refuse_if_suspended()?;
+        if counts_all {
+            self.load_names(usize::MAX).await?;
+        } else if !self.has_many_names.load(Ordering::Relaxed) && !self.load_names(NAMES_COUNTED_MAX).await? {
+            self.has_many_names.store(true, Ordering::Relaxed);
+        }
+        Ok(())
     }
 
     /// The stream at a key once all of it is durable, and by what to know it again.

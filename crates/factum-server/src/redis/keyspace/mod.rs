@@ -21,9 +21,11 @@ mod ranges;
 mod slot;
 mod state;
 mod stream;
+mod summary;
+mod suspension;
 mod tail;
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -38,6 +40,7 @@ pub(crate) use group::{Group, Pending};
 pub(crate) use hash::Hash;
 pub(crate) use key::Key;
 pub(crate) use load::own;
+pub(crate) use names::Count;
 pub(crate) use slot::{Kind, Value};
 pub(crate) use state::{Answered, BatchLimits, Context, Load, Stop, WRONG_TYPE};
 pub(crate) use stream::{Known, Stream};
@@ -95,6 +98,10 @@ pub(crate) struct Keyspace {
     state: Mutex<State>,
     /// There is something to send.
     sent: Notify,
+    /// Nothing is read from the store into memory, because another server may be writing to it.
+    is_suspended: AtomicBool,
+    /// There are more keys than are counted for those who only ask how the server is.
+    has_many_names: AtomicBool,
     /// How many appends were sent to the store.
     pub(crate) appends: AtomicU64,
     /// How many events were in them.
@@ -124,6 +131,8 @@ impl Keyspace {
             limits,
             state,
             sent: Notify::new(),
+            is_suspended: AtomicBool::new(false),
+            has_many_names: AtomicBool::new(false),
             appends: AtomicU64::new(0),
             appended_events: AtomicU64::new(0),
             tasks: Mutex::default(),
@@ -132,6 +141,7 @@ impl Keyspace {
             tokio::spawn(Arc::clone(&keyspace).flush()),
             tokio::spawn(Arc::clone(&keyspace).tail()),
             tokio::spawn(Arc::clone(&keyspace).sweep()),
+            tokio::spawn(Arc::clone(&keyspace).sum_up_names()),
         ];
         keyspace.tasks.lock().expect("no holder of this lock panics").extend(tasks);
         keyspace
@@ -157,11 +167,12 @@ impl Keyspace {
         Context { state, limits: self.limits, options: &self.options, now, database: 0, is_exec: false, wait: 0, undo: None }
     }
 
-    /// How many keys each database has, once the names of the keys were asked for.
-    pub(crate) fn keys_by_database(&self) -> Vec<(u32, u64)> {
-        let state = self.lock();
-        let count = |database| Some((database, state.names.as_ref()?.keys_from(database, 0, now()).count() as u64));
-        (0..self.options.databases).filter_map(count).filter(|(_, count)| *count > 0).collect()
+    /// How many keys each database has that has any, once their names are known.
+    pub(crate) fn keys_by_database(&self) -> Vec<(u32, Count)> {
+        let mut state = self.lock();
+        let mut context = self.context(&mut state, now());
+        let Ok(names) = context.names() else { return Vec::new() };
+        (0..self.options.databases).map(|database| (database, names.count(database))).filter(|(_, count)| count.keys > 0).collect()
     }
 
     /// Approximate trimming removes whole blocks of so many entries from now on; 0 is one block.

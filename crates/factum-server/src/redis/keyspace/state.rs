@@ -37,6 +37,8 @@ pub(crate) struct State {
     pub(super) blocked: HashMap<Key, Vec<(u64, Arc<Notify>)>, RandomState>,
     pub(super) loading: HashMap<Key, Arc<Notify>, RandomState>,
     pub(super) names: Option<Names>,
+    /// How many changes of names were logged since they were summed up.
+    pub(super) names_changed: u64,
     /// What came and went while the names are being read.
     pub(super) names_missed: Option<Vec<Missed>>,
     /// Rises with every change, for WATCH, and with everyone who waits, to tell them apart.
