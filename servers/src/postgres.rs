@@ -25,9 +25,12 @@ pub struct PostgresServer {
 }
 
 impl PostgresServer {
-    /// The folder of the programs, of the newest version that this machine has.
+    /// The folder of the programs: the one that `FACTUM_POSTGRES_PROGRAMS` names, or that of the newest version that this machine has.
     pub fn programs() -> Option<PathBuf> {
         let has_all = |folder: &PathBuf| ["initdb", "postgres", "psql"].iter().all(|name| folder.join(name).is_file());
+        if let Some(named) = std::env::var_os("FACTUM_POSTGRES_PROGRAMS") {
+            return Some(named.into());
+        }
         let installed = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten().map(|entry| entry.path().join("bin"));
         let version = |folder: &PathBuf| {
             let version = folder.parent().and_then(Path::file_name).map(OsStr::to_string_lossy);
@@ -272,7 +275,7 @@ fn printed(program: &str, output: Output) -> io::Result<String> {
 }
 
 /// The user and group to be instead of root; `None` if this process is not root's.
-fn other_user() -> Option<(u32, u32)> {
+pub(crate) fn other_user() -> Option<(u32, u32)> {
     let is_root = std::fs::metadata("/proc/self").is_ok_and(|process| std::os::unix::fs::MetadataExt::uid(&process) == 0);
     let users = is_root.then(|| std::fs::read_to_string("/etc/passwd").ok()).flatten()?;
     let of = |name: &str| {

@@ -23,8 +23,11 @@ pub struct RedisServer {
 }
 
 impl RedisServer {
-    /// The program, if this machine has it.
+    /// The program, if this machine has it: the one that `FACTUM_REDIS_SERVER` names, or the first on the path.
     pub fn program() -> Option<PathBuf> {
+        if let Some(named) = std::env::var_os("FACTUM_REDIS_SERVER") {
+            return Some(named.into());
+        }
         let path = std::env::var_os("PATH").unwrap_or_default();
         let programs = ["redis-server", "valkey-server"];
         std::env::split_paths(&path).flat_map(|folder| programs.map(|name| folder.join(name))).find(|program| program.is_file())
@@ -70,13 +73,21 @@ impl RedisServer {
     /// # Errors
     /// As [`RedisServer::start`].
     pub fn start_with_tls(authority: &Authority) -> io::Result<(Self, u16)> {
+        Self::start_with_tls_and(authority, &[])
+    }
+
+    /// The same with other settings besides.
+    ///
+    /// # Errors
+    /// As [`RedisServer::start`].
+    pub fn start_with_tls_and(authority: &Authority, settings: &[(&str, &str)]) -> io::Result<(Self, u16)> {
         let file = |path: PathBuf| path.display().to_string();
         let (own, key, authority) = (file(authority.server_certificate()), file(authority.server_key()), file(authority.certificate()));
         let port = free_port()?;
         let tls = [("tls-cert-file", own.as_str()), ("tls-key-file", &key), ("tls-ca-cert-file", &authority), ("tls-auth-clients", "no")];
         let at = port.to_string();
-        let settings: Vec<_> = tls.into_iter().chain([("tls-port", at.as_str())]).collect();
-        Ok((Self::start_with(&settings)?, port))
+        let all: Vec<_> = tls.into_iter().chain([("tls-port", at.as_str())]).chain(settings.iter().copied()).collect();
+        Ok((Self::start_with(&all)?, port))
     }
 
     /// `redis://127.0.0.1:PORT`.

@@ -3,7 +3,7 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use crate::{RedisServer, free_port};
+use crate::{Authority, RedisServer, free_port};
 
 const SLOTS: usize = 16_384;
 const MASTERS: usize = 3;
@@ -17,6 +17,8 @@ pub struct RedisCluster {
     servers: Vec<RedisServer>,
     /// The ports on which they talk to each other.
     buses: Vec<String>,
+    /// The ports on which they speak TLS, if they do.
+    encrypted: Vec<u16>,
 }
 
 impl RedisCluster {
@@ -33,14 +35,34 @@ impl RedisCluster {
     /// # Errors
     /// As [`RedisCluster::start`].
     pub fn start_with(replicas: usize, settings: &[(&str, &str)]) -> io::Result<Self> {
-        let mut cluster = Self { servers: Vec::new(), buses: Vec::new() };
+        Self::start_as(replicas, settings, None)
+    }
+
+    /// Starts three masters that speak TLS, with each other too, with a certificate of this authority.
+    ///
+    /// # Errors
+    /// As [`RedisCluster::start`].
+    pub fn start_with_tls(authority: &Authority) -> io::Result<Self> {
+        Self::start_as(0, &[("tls-cluster", "yes")], Some(authority))
+    }
+
+    fn start_as(replicas: usize, settings: &[(&str, &str)], authority: Option<&Authority>) -> io::Result<Self> {
+        let mut cluster = Self { servers: Vec::new(), buses: Vec::new(), encrypted: Vec::new() };
         for _ in 0..MASTERS * (1 + replicas) {
             let bus = free_port()?;
             let bus_text = bus.to_string();
             let mut all = vec![("cluster-enabled", "yes"), ("cluster-node-timeout", "1500"), ("repl-diskless-sync-delay", "0")];
             all.push(("cluster-port", &bus_text));
             all.extend_from_slice(settings);
-            cluster.servers.push(RedisServer::start_with(&all)?);
+            let server = match authority {
+                None => RedisServer::start_with(&all)?,
+                Some(authority) => {
+                    let (server, port) = RedisServer::start_with_tls_and(authority, &all)?;
+                    cluster.encrypted.push(port);
+                    server
+                }
+            };
+            cluster.servers.push(server);
             cluster.buses.push(bus_text);
         }
         cluster.join()?;
@@ -51,6 +73,11 @@ impl RedisCluster {
     pub fn url(&self) -> String {
         let places: Vec<_> = self.servers.iter().map(|server| format!("127.0.0.1:{}", server.port())).collect();
         format!("redis+cluster://{}", places.join(","))
+    }
+
+    /// `rediss+cluster://…`, naming the first: it knows the others.
+    pub fn encrypted_url(&self) -> Option<String> {
+        self.encrypted.first().map(|port| format!("rediss+cluster://127.0.0.1:{port}"))
     }
 
     /// Its servers: three masters as it was started, then the replicas of the first, the second and so on.

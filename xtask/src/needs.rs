@@ -24,6 +24,12 @@ const NEEDS: &[Need] = &[
         service: Some("postgresql"),
     },
     Need {
+        command: "pgbouncer",
+        package: "pgbouncer",
+        purpose: "stands before PostgreSQL in tests of poolers",
+        service: Some("pgbouncer"),
+    },
+    Need {
         command: "redis-server",
         package: "redis-server",
         purpose: "is what the store on Redis is tested with",

@@ -5,6 +5,7 @@ mod encrypted;
 mod joining;
 mod living;
 mod order;
+mod pooling;
 mod racing;
 mod restoring;
 mod schema;
@@ -14,7 +15,7 @@ use std::sync::{Mutex, PoisonError};
 
 use factum::backend::Postgres;
 use factum::{Append, EventType, NewEvent, ReadLog, RecordedEvent, StreamId, Uuid};
-use factum_servers::PostgresServer;
+use factum_servers::{PgBouncer, PostgresServer};
 use futures::TryStreamExt;
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
@@ -65,6 +66,7 @@ fn main() {
             a_database_without_a_store_says_what_to_do,
             several_can_make_the_same_store_at_once,
             a_store_of_a_later_version_is_refused,
+            an_open_store_that_is_changed_by_a_later_factum_says_so,
             an_older_store_is_brought_up_to_date,
             an_ordinary_user_can_make_a_store,
             a_schema_can_be_given,
@@ -81,6 +83,10 @@ fn main() {
             a_restored_store_goes_on_behind_its_last_position,
             a_store_that_is_open_notices_that_it_was_restored,
         }
+        pooling::{
+            a_pooler_in_transaction_mode_is_refused,
+            a_pooler_in_session_mode_is_as_the_server_itself,
+        }
         encrypted::{
             a_server_is_trusted_whom_the_authority_vouches_for,
             a_server_without_encryption_is_refused_where_it_is_asked_for,
@@ -94,7 +100,7 @@ fn main() {
 /// Without a server a test is a skip that shows; where everything must be tried it is a failure.
 fn trial(name: &str, play: fn() -> Verdict) -> Trial {
     Trial::ignorable_test(name, move || {
-        if let Some(reason) = PostgresServer::missing() {
+        if let Some(reason) = PostgresServer::missing().or_else(PgBouncer::missing) {
             return if std::env::var_os("CI").is_some() { Err(reason.into()) } else { Ok(Completion::ignored_with(reason)) };
         }
         play().map(|()| Completion::Completed).map_err(|error| Failed::from(error.to_string()))

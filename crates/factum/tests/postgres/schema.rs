@@ -40,6 +40,28 @@ pub(crate) async fn a_store_of_a_later_version_is_refused() -> Verdict {
     Ok(())
 }
 
+/// A later Factum brings the schema up to date while an earlier one has the store open. The earlier one was told to run `factum init`,
+/// which is what the later had done.
+pub(crate) async fn an_open_store_that_is_changed_by_a_later_factum_says_so() -> Verdict {
+    let url = fresh_url();
+    let store = Postgres::connect(&url).await?;
+    store.append(append("Order-1", 1)).await?;
+    let schema = schema_of(&url);
+    let later = format!(
+        "INSERT INTO {schema}.migrations (version) VALUES (99);
+         ALTER TABLE {schema}.events RENAME COLUMN data TO content; ALTER TABLE {schema}.streams RENAME TO sources"
+    );
+    shared_sql(&later)?;
+    for refused in [store.append(append("Order-1", 2)).await.err(), store.append(append("Order-2", 1)).await.err(), log(&store).await.err()]
+    {
+        let refused = refused.ok_or("it was carried out")?.to_string();
+        says(&refused, &["later Factum", "open it again"]);
+        assert!(!refused.contains("init"), "{refused}");
+    }
+    says(factum::connect(&url).await.err().ok_or("it was opened")?, &["version 99", "later Factum"]);
+    Ok(())
+}
+
 /// No superuser and no extension: the right to make a schema is enough.
 pub(crate) async fn an_ordinary_user_can_make_a_store() -> Verdict {
     let server = PostgresServer::start()?;

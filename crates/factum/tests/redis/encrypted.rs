@@ -1,7 +1,7 @@
 //! Encrypted connections: to a server that somebody trusted vouches for, and to no other.
 
 use factum::{Append, EventStoreExt};
-use factum_servers::{Authority, RedisServer};
+use factum_servers::{Authority, RedisCluster, RedisServer};
 
 use crate::{Verdict, events, says, stream};
 
@@ -20,6 +20,30 @@ pub(crate) async fn a_server_is_trusted_whom_the_authority_vouches_for() -> Verd
         let refused = factum::connect(&url(stranger)).await.err().ok_or("it was trusted")?;
         says(refused, &["ertificate", "ca_file"]);
     }
+    Ok(())
+}
+
+pub(crate) async fn every_server_of_a_cluster_is_spoken_to_with_encryption() -> Verdict {
+    let (authority, stranger) = (Authority::new()?, Authority::new()?);
+    let mut cluster = RedisCluster::start_with_tls(&authority)?;
+    let address = cluster.encrypted_url().ok_or("it speaks TLS")?;
+    let url =
+        |authority: &Authority| format!("{address}?create=true&partitions=6&timeout_ms=5000&ca_file={}", authority.certificate().display());
+    let store = factum::connect(&url(&authority)).await?;
+    for number in 0..24 {
+        let id = stream(&format!("Order-{number}"));
+        store.append(Append::to(id.clone(), events(3))).await?;
+        assert_eq!(store.load(&id).await?.len(), 3);
+    }
+    for server in cluster.servers() {
+        // All have a part of it, and whoever is connected came in by TLS, but for the one who asks.
+        assert!(!server.ask(&["DBSIZE"])?.starts_with(":0"), "a server has no keys");
+        let clients = server.ask(&["CLIENT", "LIST", "TYPE", "NORMAL"])?;
+        let own = format!(" laddr=127.0.0.1:{} ", server.port());
+        assert_eq!(clients.matches(&own).count(), 1, "{clients}");
+    }
+    let refused = factum::connect(&url(&stranger)).await.err().ok_or("it was trusted")?;
+    says(refused, &["ertificate", "ca_file"]);
     Ok(())
 }
 

@@ -63,6 +63,7 @@ fn main() {
         }
         encrypted::{
             a_server_is_trusted_whom_the_authority_vouches_for,
+            every_server_of_a_cluster_is_spoken_to_with_encryption,
             a_server_without_encryption_is_refused_where_it_is_asked_for,
         }
     }

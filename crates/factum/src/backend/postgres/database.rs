@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::error::{Trouble, closed, is_passing, unavailable};
 use super::following::Following;
 use super::kept::Kept;
-use super::{Durability, PostgresOptions, schema};
+use super::{Durability, PostgresOptions, pooler, schema};
 use crate::Limits;
 use crate::error::{Error, Result};
 
@@ -76,6 +76,7 @@ impl Database {
         let names = Arc::new(Names::new(&options.schema));
         // The first connection is made here, because a pool would wait for a server that is not there.
         let mut first = PgConnection::connect_with(&connect).await.map_err(unavailable)?;
+        pooler::refuse(&mut first, &connect).await?;
         refuse_replica(&mut first).await?;
         let durability = durability(&mut first, options.durability).await?;
         if options.create {

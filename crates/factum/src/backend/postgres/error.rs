@@ -121,7 +121,10 @@ fn reason(error: &SqlError) -> String {
                 Some("28P01" | "28000") => "see the user and password in the URL",
                 Some("3D000") => "create the database, or name another in the URL",
                 Some("42501") => "give the user the right, or use another user",
-                Some("42P01" | "3F000" | "42883") => "the store's tables are not there or of another version; run `factum init`",
+                Some("42P01" | "3F000" | "42883" | "42703") => {
+                    "if that was the store's own, it was removed or changed since the store was opened, perhaps by a later Factum; open it \
+                     again, which says what to do"
+                }
                 Some("53100") => "make room on the server's disk",
                 Some("53200") => "the server is out of memory; see max_locks_per_transaction and its memory settings",
                 Some("53300") => "raise the server's max_connections, or lower connections_max in the URL",

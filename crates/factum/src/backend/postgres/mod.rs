@@ -9,6 +9,7 @@ mod deciding;
 mod error;
 mod following;
 mod kept;
+mod pooler;
 mod reading;
 mod records;
 mod row;

@@ -54,6 +54,8 @@ pub(super) fn parse(url: &str) -> Result<(PgConnectOptions, PostgresOptions)> {
         PgSslMode::Require if others.contains("sslrootcert=") => connect.ssl_mode(PgSslMode::VerifyCa),
         _ => connect,
     };
+    // A pooler knows few parameters of a session and refuses others; this one is about floating-point numbers, which a store has none of.
+    let connect = connect.extra_float_digits(None);
     let named = others.contains("application_name=");
     Ok((if named { connect } else { connect.application_name("factum") }, options))
 }

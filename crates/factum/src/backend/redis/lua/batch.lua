@@ -9,32 +9,68 @@ end
 -- One plain event, as its arguments stand from place `at` on: its expectation behind a "+", and so many in all.
 local PLAIN_COUNT = 6
 
--- Records one plain event of a stream that is there and as expected: most appends are that, and few steps do it. Gives its answer, or
--- nothing if it is to be looked at closely; then nothing has been written.
-local function append_plain(batch, args, at)
+-- Records one plain event of a stream that is there and as expected, at this position: most appends are that, and few steps do it. Gives its
+-- answer and its position as text, or nothing if it is to be looked at closely; then nothing has been written.
+local function record_plain(prefix, place, recorded_at, args, at)
   local expected, stream, id, type = args[at], args[at + 1], args[at + 2], args[at + 4]
-  local prefix = batch.prefix
   local ids = prefix .. 'ids:' .. stream
   local held = redis.call('HMGET', ids, 'version', id)
   local before = held[1]
-  if not before or held[2] or (expected ~= '+any' and expected ~= '+exists' and expected ~= '+' .. before) then
+  if not before or held[2] or (expected ~= '+' .. before and expected ~= '+any' and expected ~= '+exists') then
     return nil
   end
-  local version = number(before + 1)
-  local counter = batch.counter + 1
-  local place = counter * batch.partitions + batch.partition
-  local position = number(place)
+  local version, position = number(before + 1), number(place)
   local wrong = add_entry(prefix .. 'stream:' .. stream, version .. '-0', 'type', type, 'data', args[at + 5], 'id', args[at + 3],
-    'position', position, 'recorded_at_us', batch.recorded_at)
+    'position', position, 'recorded_at_us', recorded_at)
     or add_entry(prefix .. 'log', position .. '-0', 'stream', stream, 'version', version, 'type', type)
   if wrong then
     return { CONTRADICTION, wrong }
   end
-  batch.counter, batch.head, batch.written = counter, place, true
-  add_to_list(batch.lists.type, type, position)
-  add_to_list(batch.lists.category, category_of(stream), position)
   redis.call('HSET', ids, 'version', version, id, version)
-  return { RECORDED, place, tonumber(before) }
+  return { RECORDED, place, tonumber(before) }, position
+end
+
+-- One such event of a batch.
+local function append_plain(batch, args, at)
+  local counter = batch.counter + 1
+  local place = counter * batch.partitions + batch.partition
+  local answer, position = record_plain(batch.prefix, place, batch.recorded_at, args, at)
+  if position then
+    batch.counter, batch.head, batch.written = counter, place, true
+    add_to_list(batch.lists.type, args[at + 4], position)
+    add_to_list(batch.lists.category, category_of(args[at + 1]), position)
+  end
+  return answer
+end
+
+-- One such event by itself, in a store of one partition that has some already: what a caller who is alone sends again and again. A batch of
+-- one would do the same with a third more work. Gives the answers, or nothing if it is not so simple.
+local function append_alone(prefix, args, at)
+  local meta = prefix .. 'meta'
+  local held = redis.call('HMGET', meta, 'head', 'last_at', 'closed')
+  if not held[1] or held[3] then
+    return nil
+  end
+  local time = redis.call('TIME')
+  local recorded_at = time[1] .. string.sub(1000000 + time[2], 2)
+  if tonumber(recorded_at) < tonumber(held[2]) then
+    recorded_at = held[2]
+  end
+  local carried_out, answer, position = pcall(record_plain, prefix, held[1] + 1, recorded_at, args, at)
+  if not carried_out then
+    return { failed(answer) }
+  elseif not position then
+    return answer and { answer }
+  end
+  local category, type = category_of(args[at + 1]), args[at + 4]
+  if redis.call('RPUSH', prefix .. 'category:' .. category, position) == 1 then
+    redis.call('RPUSH', prefix .. 'categories', category)
+  end
+  if redis.call('RPUSH', prefix .. 'type:' .. type, position) == 1 then
+    redis.call('RPUSH', prefix .. 'types', type)
+  end
+  redis.call('HSET', meta, 'head', position, 'last_at', recorded_at)
+  return { answer }
 end
 
 -- The parts of an append that is one plain event.
@@ -76,6 +112,12 @@ end
 -- with nothing besides, is shorter: "+" and what it expects, the stream, its id in bytes and as text, its type, its data.
 local function append(keys, args)
   local in_cluster = args[1] == 'cluster'
+  if args[5] == '1' and args[2] == '1' and not in_cluster and string.byte(args[6]) == 43 then
+    local answers = append_alone(prefix_of(keys), args, 6)
+    if answers then
+      return answers
+    end
+  end
   local place = { partitions = tonumber(args[2]), partition = tonumber(args[3]), counter = tonumber(args[4]) }
   local batch = begin_batch(prefix_of(keys), place)
   local at = 6
