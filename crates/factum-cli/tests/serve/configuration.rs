@@ -102,6 +102,51 @@ fn the_second_port_tells_how_it_is() {
 }
 
 #[test]
+fn metrics_on_a_public_address_need_the_password_and_health_does_not() {
+    let folder = TempDir::new().expect("a temporary folder can be made");
+    let file = folder.path().join("password");
+    fs::write(&file, "open sesame\n").expect("it can be written");
+    let server = Serving::with(&["--http", "0.0.0.0:0", "--password-file", file.to_str().expect("it is text")]);
+    for headers in ["", "Authorization: Bearer open sesam\r\n", "Authorization: Bearer \r\n", "Authorization: open sesame\r\n"] {
+        let (head, body) = server.answer("/metrics", headers);
+        assert!(head.starts_with("HTTP/1.1 401 ") && head.contains("www-authenticate: Bearer"), "{headers:?} gives {head}");
+        assert!(!body.contains("factum_"), "{body}");
+    }
+    let (head, body) = server.answer("/metrics", "Authorization: Bearer open sesame\r\n");
+    assert!(head.starts_with("HTTP/1.1 200 ") && body.contains("factum_connections"), "{head}");
+    assert_eq!(server.page("/health"), "ok\n");
+}
+
+#[test]
+fn who_is_idle_for_too_long_is_cut_off_and_who_waits_is_not() {
+    let folder = TempDir::new().expect("a temporary folder can be made");
+    let file = folder.path().join("factum.toml");
+    fs::write(&file, "[limits]\nidle_seconds_max = 1\n").expect("it can be written");
+    let server = Serving::with(&["--config", file.to_str().expect("it is text")]);
+    let mut waiting = server.connect();
+    waiting.send("XREAD BLOCK 0 STREAMS s $\r\n");
+    let mut idle = server.connect();
+    assert_eq!(idle.ask(&["PING"]), "+PONG");
+    assert_eq!(idle.read_to_end(), b"");
+    // By now the other one has waited for as long.
+    server.connect().ask(&["XADD", "s", "1-1", "a", "b"]);
+    waiting.expect("*1\r\n*2\r\n$1\r\ns\r\n*1\r\n*2\r\n$3\r\n1-1\r\n");
+}
+
+#[test]
+fn a_pipeline_that_is_longer_than_what_is_carried_out_together_is_answered_whole_and_in_order() {
+    let folder = TempDir::new().expect("a temporary folder can be made");
+    let file = folder.path().join("factum.toml");
+    fs::write(&file, "[limits]\npipeline_requests_max = 3\n").expect("it can be written");
+    let server = Serving::with(&["--config", file.to_str().expect("it is text")]);
+    let mut wire = server.connect();
+    wire.send("INCR n\r\n".repeat(1_000));
+    wire.expect((1..=1_000).map(|number| format!(":{number}\r\n")).collect::<String>());
+    wire.send("MULTI\r\nINCR n\r\nINCR n\r\nINCR n\r\nINCR n\r\nEXEC\r\nPING\r\n");
+    wire.expect(format!("+OK\r\n{}*4\r\n:1001\r\n:1002\r\n:1003\r\n:1004\r\n+PONG\r\n", "+QUEUED\r\n".repeat(4)));
+}
+
+#[test]
 fn the_log_can_be_read_by_programs() {
     let mut server = Serving::with(&["--log-format", "json"]);
     server.terminate();

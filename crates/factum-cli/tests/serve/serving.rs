@@ -76,14 +76,20 @@ impl Serving {
 
     /// The body of a page of the second port.
     pub(crate) fn page(&self, path: &str) -> String {
+        let (head, body) = self.answer(path, "");
+        assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+        body
+    }
+
+    /// What the second port answers to a request with these headers: its head and its body.
+    pub(crate) fn answer(&self, path: &str, headers: &str) -> (String, String) {
         let mut stream = TcpStream::connect(self.http.expect("it has a second port")).expect("it listens");
         stream.set_read_timeout(Some(WAIT_MAX)).expect("it is a socket");
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: factum\r\nConnection: close\r\n\r\n").expect("it takes it");
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: factum\r\nConnection: close\r\n{headers}\r\n").expect("it takes it");
         let mut page = String::new();
         stream.read_to_string(&mut page).expect("it answers");
         let (head, body) = page.split_once("\r\n\r\n").expect("an answer has a head");
-        assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
-        body.to_owned()
+        (head.to_owned(), body.to_owned())
     }
 
     /// A number of the page of metrics.
