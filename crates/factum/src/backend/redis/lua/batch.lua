@@ -112,7 +112,8 @@ end
 -- with nothing besides, is shorter: "+" and what it expects, the stream, its id in bytes and as text, its type, its data.
 local function append(keys, args)
   local in_cluster = args[1] == 'cluster'
-  if args[5] == '1' and args[2] == '1' and not in_cluster and string.byte(args[6]) == 43 then
+  -- Who begins a stream is not so simple, and says so.
+  if args[5] == '1' and args[2] == '1' and not in_cluster and string.byte(args[6]) == 43 and args[6] ~= '+0' then
     local answers = append_alone(prefix_of(keys), args, 6)
     if answers then
       return answers
