@@ -4,6 +4,9 @@
 //! transaction, so an event is in the rows or still to come, whatever is cut off when. The position is fenced too: of two runners of one
 //! projection only the later one can change anything.
 
+mod beside;
+#[cfg(feature = "postgres")]
+mod inline;
 mod memory;
 mod projector;
 #[cfg(feature = "redis")]
@@ -19,6 +22,8 @@ use crate::subscription::Handled;
 use crate::subscription::registry::{self, Kind};
 use crate::{Query, RecordedEvent, SharedStore};
 
+#[cfg(feature = "postgres")]
+pub use inline::Inline;
 pub use memory::{Draft, MemoryTarget, fold_now};
 pub use projector::Projector;
 #[cfg(feature = "redis")]

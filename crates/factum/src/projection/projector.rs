@@ -118,7 +118,7 @@ where
     /// [`Error::HandlerFailed`] if an event fails every time and is not to be parked; [`Error::Fenced`] if another one runs this projection
     /// now; and what the store and the target say.
     pub async fn run_until(&self, stop: impl Future) -> Result<()> {
-        let run = self.run(true);
+        let run = self.live();
         tokio::select! {
             biased;
             _ = stop => Ok(()),
@@ -131,19 +131,25 @@ where
     /// # Errors
     /// As [`Projector::run_until`].
     pub async fn run_to_end(&self) -> Result<()> {
-        self.run(false).await
+        self.fill(false).await
     }
 
-    async fn run(&self, live: bool) -> Result<()> {
+    /// Fills the rows of one version: with what there is, and, live, with what comes.
+    pub(super) async fn fill(&self, live: bool) -> Result<()> {
         let mut running = self.claim().await?;
         let mut failures = 0;
         let options =
             SubscriptionOptions { after: running.claim.position, query: self.projection.query(), poll_interval: self.poll_interval };
         let mut subscription = Subscription::new(self.store.clone(), options);
         let mut batch = Vec::new();
+        let mut ahead = None;
         loop {
             self.replay(&mut running).await?;
-            match self.read(&mut subscription, &mut batch).await {
+            let read = match ahead.take() {
+                Some(read) => read,
+                None => self.read(&mut subscription, &mut batch).await,
+            };
+            match read {
                 Ok(()) => failures = 0,
                 // A server that restarts is waited for.
                 Err(error) if live && error.is_retryable() => {
@@ -157,8 +163,16 @@ where
             let is_end = batch.len() < self.batch_events_max;
             let to = subscription.position();
             if !batch.is_empty() || to > running.claim.position {
-                self.apply(&mut running, &batch, to).await?;
-                batch.clear();
+                if is_end {
+                    self.apply(&mut running, &batch, to).await?;
+                    batch.clear();
+                } else {
+                    // While a full batch is written, the next one is read.
+                    let mut next = Vec::with_capacity(self.batch_events_max.min(READ_AHEAD_MAX));
+                    let (applied, read) = tokio::join!(self.apply(&mut running, &batch, to), self.read(&mut subscription, &mut next));
+                    applied?;
+                    (batch, ahead) = (next, Some(read));
+                }
                 report_lag(&*self.store, self.projection.name(), to).await;
             }
             if is_end && !live {
@@ -350,6 +364,12 @@ where
         }
     }
 }
+
+/// How often a projector looks whether a new version is asked for.
+pub(super) const ASK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// For so many events room is made before they are read.
+const READ_AHEAD_MAX: usize = 10_000;
 
 /// How often a projector looks whether a parked event is to be applied again.
 const REPLAY_INTERVAL: Duration = Duration::from_secs(1);

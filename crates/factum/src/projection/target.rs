@@ -61,6 +61,12 @@ pub trait Target: Clone + Send + Sync + 'static {
     /// Asks for events that were put aside to be applied again, or stops asking; how many those are.
     async fn ask_for_replay(&self, build: &Build, position: Option<GlobalPosition>, wanted: bool) -> Result<usize>;
 
+    /// The version that somebody outside asked for, to be built beside the one that readers see.
+    async fn asked_for(&self, name: &str) -> Result<Option<u32>> {
+        let _ = name;
+        Ok(None)
+    }
+
     /// How far the rows are that readers see.
     async fn position(&self, name: &str) -> Result<GlobalPosition>;
 }

@@ -106,3 +106,49 @@ pub(crate) async fn nulls_and_numbers_come_back_as_they_were(store: SharedStore,
     assert!(matches!(refused, Err(Error::Invalid { .. })), "{refused:?}");
     Ok(())
 }
+
+/// Writes many rows for each event.
+struct Many;
+
+/// More than a statement takes.
+const MANY: i64 = 12_000;
+
+#[async_trait::async_trait]
+impl Projection<SqlRows> for Many {
+    fn name(&self) -> &str {
+        "many"
+    }
+
+    fn tables(&self) -> &[&'static str] {
+        &["many"]
+    }
+
+    async fn create(&self, rows: &mut SqlRows) -> Handled {
+        rows.execute("CREATE TABLE {many} (a BIGINT PRIMARY KEY, b TEXT, c BIGINT)", &[]).await?;
+        Ok(())
+    }
+
+    async fn apply(&self, _: &RecordedEvent, rows: &mut SqlRows) -> Handled {
+        let insert = "INSERT INTO {many} AS m (a, b, c) VALUES $rows ON CONFLICT (a) DO UPDATE SET c = m.c + excluded.c";
+        let many = |added: i64| (0..MANY).map(|number| [number.into(), SqlValue::Null, added.into()]).collect();
+        for added in [1, 2] {
+            let changed = rows.execute_rows(insert, many(added)).await?;
+            assert_eq!(changed, MANY.cast_unsigned());
+        }
+        assert_eq!(rows.execute_rows::<3>(insert, Vec::new()).await?, 0);
+        rows.execute_rows("INSERT INTO {many} VALUES $rows", vec![[(-1).into(), "$rows".into(), 0.into()]]).await?;
+        Ok(())
+    }
+}
+
+pub(crate) async fn many_rows_go_in_with_one_statement(store: SharedStore, database: Arc<Database>) -> Outcome {
+    append(&store, [1]).await?;
+    Projector::new(store, database.target.clone(), Many).retry(Backoff::ONCE).run_to_end().await?;
+    let found = database.target.fetch("SELECT COUNT(*), CAST(SUM(c) AS BIGINT), COUNT(b), MAX(b) FROM many", &[]).await?;
+    assert_eq!(found, [[(MANY + 1).into(), (3 * MANY).into(), 1.into(), SqlValue::from("$rows")]]);
+    let build = Build { name: "many".to_owned(), version: 2, tables: Vec::new() };
+    let (mut rows, _) = database.target.claim(&build).await?;
+    let refused = rows.execute_rows("INSERT INTO many VALUES ($1)", vec![[1.into()]]).await;
+    assert!(matches!(refused, Err(Error::Invalid { .. })), "{refused:?}");
+    Ok(())
+}

@@ -2,6 +2,9 @@
 
 mod cutting;
 mod failing;
+#[cfg(feature = "postgres")]
+mod inline;
+mod killing;
 mod places;
 mod rebuilding;
 mod totals;
@@ -29,14 +32,20 @@ macro_rules! rules {
 const RULES: &[(&str, Rule)] = rules![
     cutting::rows_are_the_fold_of_the_log_wherever_it_is_cut_off,
     cutting::two_runners_apply_each_event_once,
+    killing::rows_are_the_fold_of_the_log_whenever_its_process_is_killed,
     failing::an_event_that_fails_stops_it_or_is_parked_and_replayed,
     failing::who_wrote_it_reads_it,
     failing::nulls_and_numbers_come_back_as_they_were,
     rebuilding::a_rebuild_is_compared_and_switched_to_in_one_moment,
+    failing::many_rows_go_in_with_one_statement,
     rebuilding::a_rebuild_goes_on_while_the_old_version_runs,
+    rebuilding::a_program_builds_what_is_asked_for_from_outside,
 ];
 
 fn main() -> ExitCode {
+    if let Some(ended) = killing::child() {
+        return if ended.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    }
     let mut trials = vec![
         Trial::test("memory::rows_are_the_fold_of_the_log", || in_runtime(cutting::in_memory())),
         Trial::test("every_store::rows_are_the_fold_of_the_log", || in_runtime(cutting::from_files())),
@@ -52,6 +61,8 @@ fn main() -> ExitCode {
             }));
         }
     }
+    #[cfg(feature = "postgres")]
+    trials.extend(inline_trials());
     #[cfg(feature = "redis")]
     if factum_servers::RedisServer::program().is_some() {
         trials.push(Trial::test("redis::rows_are_the_fold_of_the_log_wherever_it_is_cut_off", || in_runtime(cutting::in_redis())));
@@ -63,6 +74,35 @@ fn main() -> ExitCode {
         }));
     }
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+}
+
+#[cfg(feature = "postgres")]
+fn inline_trials() -> Vec<Trial> {
+    let rule = |name: &str, rule: fn(Arc<Database>) -> BoxFuture<'static, Outcome>, place: places::Place| {
+        Trial::test(format!("inline::{name}"), move || in_runtime(async { rule(Arc::new(place.database().await?)).await }))
+    };
+    let mut trials =
+        vec![Trial::test("inline::other_stores_say_that_they_cannot", || in_runtime(inline::other_stores_say_that_they_cannot()))];
+    for place in places::all().into_iter().filter(|place| place.name() == "postgres") {
+        trials.extend([
+            rule(
+                "rows_and_append_are_committed_together_or_neither",
+                |database| Box::pin(inline::rows_and_append_are_committed_together_or_neither(database)),
+                place.clone(),
+            ),
+            rule(
+                "concurrent_appends_keep_the_order_and_async_takes_over",
+                |database| Box::pin(inline::concurrent_appends_keep_the_order_and_async_takes_over(database)),
+                place.clone(),
+            ),
+            rule(
+                "work_in_an_append_is_told_what_is_recorded",
+                |database| Box::pin(inline::work_in_an_append_is_told_what_is_recorded(database)),
+                place,
+            ),
+        ]);
+    }
+    trials
 }
 
 fn in_runtime(trial: impl Future<Output = Outcome>) -> Result<(), Failed> {

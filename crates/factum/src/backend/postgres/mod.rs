@@ -8,6 +8,7 @@ mod database;
 mod deciding;
 mod error;
 mod following;
+mod inline;
 mod kept;
 mod pooler;
 mod reading;
@@ -37,6 +38,7 @@ use batch::{Ids, Status};
 use database::{Database, WRITERS_MAX, read};
 use deciding::{Attempt, Gate};
 use error::{Trouble, is_collision, uncommitted, uncommitted_again};
+pub(crate) use inline::Begun;
 
 /// The driver, for statements beside an append: [`Postgres::append_with`].
 pub use sqlx;

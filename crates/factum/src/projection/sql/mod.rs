@@ -42,13 +42,13 @@ pub struct SqlTarget {
 #[derive(Clone, Debug)]
 enum Pool {
     #[cfg(feature = "sqlite")]
-    Sqlite(sqlx::SqlitePool),
+    Sqlite(sqlite::Pools),
     #[cfg(feature = "postgres")]
     Postgres(sqlx::PgPool),
 }
 
 /// Tables that are made once in a database. `BIGINT` and `TEXT` mean the same in both.
-const TABLES: [&str; 2] = [
+const TABLES: [&str; 3] = [
     "CREATE TABLE IF NOT EXISTS factum_projections (
         name TEXT NOT NULL, version BIGINT NOT NULL, fence BIGINT NOT NULL, position BIGINT NOT NULL, live BIGINT NOT NULL,
         tables TEXT NOT NULL, PRIMARY KEY (name, version))",
@@ -56,6 +56,7 @@ const TABLES: [&str; 2] = [
         name TEXT NOT NULL, version BIGINT NOT NULL, position BIGINT NOT NULL, stream TEXT NOT NULL, stream_version BIGINT NOT NULL,
         event_type TEXT NOT NULL, attempts BIGINT NOT NULL, reason TEXT NOT NULL, parked_at TEXT NOT NULL, replay BIGINT NOT NULL,
         PRIMARY KEY (name, version, position))",
+    "CREATE TABLE IF NOT EXISTS factum_rebuilds (name TEXT NOT NULL, version BIGINT NOT NULL, PRIMARY KEY (name, version))",
 ];
 
 impl SqlTarget {
@@ -76,6 +77,11 @@ impl SqlTarget {
                 ));
             }
         };
+        Self::in_pool(pool).await
+    }
+
+    /// Makes the tables that Factum keeps positions in, if they are not there.
+    async fn in_pool(pool: Pool) -> Result<Self> {
         let target = Self {
             pool,
             #[cfg(feature = "sqlite")]
@@ -106,9 +112,9 @@ impl SqlTarget {
     async fn transaction(&self, build: &Build) -> Result<SqlRows> {
         match &self.pool {
             #[cfg(feature = "sqlite")]
-            Pool::Sqlite(pool) => {
+            Pool::Sqlite(pools) => {
                 let turn = self.turn.clone().lock_owned().await;
-                let transaction = Transaction::Sqlite(pool.begin_with("BEGIN IMMEDIATE").await.map_err(trouble)?);
+                let transaction = Transaction::Sqlite(pools.writer.begin_with("BEGIN IMMEDIATE").await.map_err(trouble)?);
                 Ok(SqlRows::new(transaction, build, Some(turn)))
             }
             #[cfg(feature = "postgres")]
@@ -120,7 +126,7 @@ impl SqlTarget {
     async fn reading(&self) -> Result<SqlRows> {
         let transaction = match &self.pool {
             #[cfg(feature = "sqlite")]
-            Pool::Sqlite(pool) => Transaction::Sqlite(pool.begin().await.map_err(trouble)?),
+            Pool::Sqlite(pools) => Transaction::Sqlite(pools.readers.begin().await.map_err(trouble)?),
             #[cfg(feature = "postgres")]
             Pool::Postgres(pool) => Transaction::Postgres(pool.begin().await.map_err(trouble)?),
         };
@@ -219,6 +225,13 @@ impl Target for SqlTarget {
         };
         self.keep(rows).await?;
         Ok(usize::try_from(asked).unwrap_or(usize::MAX))
+    }
+
+    async fn asked_for(&self, name: &str) -> Result<Option<u32>> {
+        let look = "SELECT MAX(r.version) FROM factum_rebuilds r JOIN factum_projections p ON p.name = r.name AND p.live = 1
+             WHERE r.name = $1 AND r.version > p.version";
+        let found = self.fetch(look, &[name.into()]).await?;
+        Ok(found.first().and_then(|row| row[0].as_integer()).and_then(|version| u32::try_from(version).ok()))
     }
 
     async fn position(&self, name: &str) -> Result<GlobalPosition> {

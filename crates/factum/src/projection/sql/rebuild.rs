@@ -208,6 +208,32 @@ impl SqlTarget {
         Ok(self.fetch(select, &[name.into()]).await?.into_iter().map(build).collect())
     }
 
+    /// Asks the program that runs a projection to build the next version of its rows beside the one that readers see, with the code that it has.
+    /// It begins within about a second, or when it is started. Which version that is; one that was asked for before is the same.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if there is no such projection, or a newer version that nobody asked for; and what the database says.
+    pub async fn ask_for_rebuild(&self, name: &str) -> Result<u32> {
+        let builds = self.builds(name).await?;
+        let Some(live) = builds.iter().find(|build| build.is_live) else {
+            return Err(Error::invalid(format!("there is no projection {name:?} in this database")));
+        };
+        if let Some(asked) = self.asked_for(name).await? {
+            return Ok(asked);
+        }
+        if let Some(newest) = builds.last().filter(|build| build.version > live.version) {
+            let version = newest.version;
+            return Err(Error::invalid(format!(
+                "version {version} of projection {name} is there already, built by a program of its own; switch to it or drop it first"
+            )));
+        }
+        let build = Build { name: name.to_owned(), version: live.version + 1, tables: Vec::new() };
+        let mut rows = self.transaction(&build).await?;
+        rows.execute("INSERT INTO factum_rebuilds (name, version) VALUES ($1, $2) ON CONFLICT DO NOTHING", &of(&build)).await?;
+        self.keep(rows).await?;
+        Ok(build.version)
+    }
+
     /// Compares the newest version with the one that readers see, from outside the programs that run them, at a moment when both are at the
     /// same position. Such a moment is waited for.
     ///
@@ -279,7 +305,7 @@ impl SqlTarget {
         }
     }
 
-    /// Drops the tables of a version that readers don't see.
+    /// Drops the tables of a version that readers don't see; one that was asked for is not asked for any more.
     ///
     /// # Errors
     /// [`Error::Invalid`] if readers see it, or there is none; and what the database says.
@@ -287,7 +313,11 @@ impl SqlTarget {
         let build = Build { name: name.to_owned(), version, tables: Vec::new() };
         let mut rows = self.transaction(&build).await?;
         let remove = "DELETE FROM factum_projections WHERE name = $1 AND version = $2 AND live = 0 RETURNING tables";
+        let asked = rows.execute("DELETE FROM factum_rebuilds WHERE name = $1 AND version = $2", &of(&build)).await?;
         let Some(row) = rows.fetch(remove, &of(&build)).await?.pop() else {
+            if asked > 0 {
+                return self.keep(rows).await;
+            }
             return Err(Error::invalid(format!("version {version} of projection {name} is not there, or is the one that readers see")));
         };
         rows.execute("DELETE FROM factum_parked WHERE name = $1 AND version = $2", &of(&build)).await?;
@@ -344,6 +374,7 @@ async fn show(rows: &mut SqlRows, build: &Build) -> Result<()> {
     let retire = "UPDATE factum_projections SET live = 0, fence = fence + 1 WHERE name = $1 AND version <> $2";
     rows.execute(retire, &of(build)).await?;
     rows.execute("UPDATE factum_projections SET live = 1 WHERE name = $1 AND version = $2", &of(build)).await?;
+    rows.execute("DELETE FROM factum_rebuilds WHERE name = $1 AND version <= $2", &of(build)).await?;
     rows.to_show = Some(build.clone());
     Ok(())
 }

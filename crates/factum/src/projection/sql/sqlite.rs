@@ -8,8 +8,16 @@ use sqlx::{Row, TypeInfo, ValueRef};
 use super::{SqlValue, trouble};
 use crate::error::{Error, Result};
 
+/// A database in a file.
+#[derive(Clone, Debug)]
+pub(super) struct Pools {
+    pub(super) readers: SqlitePool,
+    /// One connection: its statements stay prepared, and what it knows of the file is never out of date in this process.
+    pub(super) writer: SqlitePool,
+}
+
 /// Opens a database in a file, making it if there is none. A commit that is answered is on disk.
-pub(super) async fn open(path: &str) -> Result<SqlitePool> {
+pub(super) async fn open(path: &str) -> Result<Pools> {
     let path = path.strip_prefix("//").unwrap_or(path);
     if path.is_empty() || path.starts_with(":memory:") {
         return Err(Error::invalid(
@@ -22,7 +30,10 @@ pub(super) async fn open(path: &str) -> Result<SqlitePool> {
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
         .busy_timeout(Duration::from_secs(10));
-    SqlitePoolOptions::new().max_connections(4).connect_with(options).await.map_err(trouble)
+    // Connections are to a file: asking before each use whether they still live costs as much as a statement.
+    let pool = |connections| SqlitePoolOptions::new().max_connections(connections).test_before_acquire(false);
+    let writer = pool(1).idle_timeout(None).max_lifetime(None).connect_with(options.clone()).await.map_err(trouble)?;
+    Ok(Pools { readers: pool(4).connect_with(options).await.map_err(trouble)?, writer })
 }
 
 /// What a row holds in a column.
