@@ -14,11 +14,13 @@ const EXAMPLES: &str = "\
 Examples:
   factum projections                                             their names
   factum projections --database sqlite:orders.db                 their versions, positions and lag
+  factum projections rebuild orders --database sqlite:orders.db  ask the program that runs it to build the next version
   factum projections compare orders --database sqlite:orders.db  the newest version with the one that readers see
   factum projections switch orders --database sqlite:orders.db   let readers see the newest version
   factum projections drop orders --database sqlite:orders.db     drop the versions before that
+  factum projections drop orders --version 3 --database …        give up the one that is being built
 
-A new version is built by the program that has its code: it runs a Projector with .version(2) beside the old one.
+A new version is built by the program that has its code, beside the old one: when it is asked to by rebuild, or by itself.
 The database is sqlite:PATH or postgres://…, where this program has them.";
 
 /// List projections: versions, position, lag; compare two versions, switch readers over, drop the old
@@ -34,15 +36,34 @@ pub(crate) struct Projections {
 
 #[derive(Subcommand, Debug)]
 pub(crate) enum What {
+    /// Ask the program that runs it to build the next version of the rows, beside the one that readers see
+    Rebuild(Which),
     /// Compare the newest version of the rows with the one that readers see, at the same position
     Compare(Named),
     /// Let readers see the newest version from one moment to the next
     Switch(Named),
-    /// Drop the versions before the one that readers see
-    Drop(Named),
+    /// Drop the versions before the one that readers see, or one that they don't see
+    Drop(Dropped),
 }
 
 /// Which projection.
+#[derive(Args, Debug)]
+pub(crate) struct Which {
+    /// Its name
+    name: String,
+}
+
+/// Which versions to drop.
+#[derive(Args, Debug)]
+pub(crate) struct Dropped {
+    /// The projection's name
+    name: String,
+    /// This version, instead of all before the one that readers see
+    #[arg(long, value_name = "N")]
+    version: Option<u32>,
+}
+
+/// Which projection, and how long to wait.
 #[derive(Args, Debug)]
 pub(crate) struct Named {
     /// Its name

@@ -134,6 +134,22 @@ fn projections_are_compared_switched_and_dropped() {
     assert_eq!(of(&["projections", "switch", "numbers"])[0]["version"], 2);
     assert_eq!(of(&["projections", "drop", "numbers"])[0]["dropped"], 1);
     assert_eq!(of(&["projections"]).len(), 1);
+    // A program builds what is asked for, while it runs.
+    assert_eq!(of(&["projections", "rebuild", "numbers"])[0]["version"], 3);
+    run(&folder, async |store| {
+        let target = SqlTarget::connect(&database).await?;
+        let built = async {
+            while !target.builds("numbers").await.is_ok_and(|builds| builds.iter().any(|b| b.version == 3 && b.position.number() == 3)) {
+                tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            }
+        };
+        Projector::new(store, target.clone(), Numbers(2)).run_until(built).await
+    });
+    let compared = of(&["projections", "compare", "numbers"]).remove(0);
+    assert_eq!(compared["tables"][0]["examples"], json!(["- 2", "+ 5"]));
+    assert_eq!(of(&["projections", "drop", "numbers", "--version", "3"])[0]["dropped"], 1);
+    let nobody = folder.run(&["projections", "rebuild", "nobody", "--database", &database]);
+    assert!(nobody.failed(2).contains("there is no projection"));
     let again = folder.run(&["projections", "switch", "numbers", "--database", &database]);
     assert!(again.failed(2).contains("no version after 2"));
 }

@@ -6,7 +6,7 @@ use factum::Query;
 use factum::projection::{Comparison, SqlTarget};
 use serde_json::{Value, json};
 
-use super::{Named, What};
+use super::{Dropped, Named, What, Which};
 use crate::commands::reading::{self, Behind};
 use crate::console::{Console, counted, grouped};
 use crate::failure::Failure;
@@ -28,8 +28,21 @@ pub(super) async fn run(database: &str, what: Option<What>, url: &str, console: 
             console.note(format_args!("readers of {name} see version {version} now, from position {position} on"));
             Ok(())
         }
-        Some(What::Drop(Named { name, .. })) => {
-            let dropped = target.drop_old(&name).await?;
+        Some(What::Rebuild(Which { name })) => {
+            let version = target.ask_for_rebuild(&name).await?;
+            if console.json {
+                return console.line(json!({"projection": name, "version": version}));
+            }
+            console.note(format_args!(
+                "version {version} of {name} is asked for; the program that runs it begins within a second, or when it starts"
+            ));
+            Ok(())
+        }
+        Some(What::Drop(Dropped { name, version })) => {
+            let dropped = match version {
+                Some(version) => target.drop_version(&name, version).await.map(|()| 1)?,
+                None => target.drop_old(&name).await?,
+            };
             if console.json {
                 return console.line(json!({"projection": name, "dropped": dropped}));
             }
