@@ -5,14 +5,14 @@ use serde::{Deserialize, Serialize};
 use crate::{Category, EventType, RecordedEvent, StreamId, Tag};
 
 /// Which events: those that match at least one of the items. A query without items matches every event.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Query {
     /// The alternatives.
     pub items: Vec<QueryItem>,
 }
 
 /// One alternative of a [`Query`]: an event matches when all that is given here holds of it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct QueryItem {
     /// Its stream is of this category.
     pub category: Option<Category>,

@@ -2,8 +2,12 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use factum::{Decider, Decision, Event, Repository, Snapshots, connect};
+use factum::{
+    Backoff, Decider, Decision, Event, EventStoreExt, ExpectedVersion, Group, NewEvent, RecordedEvent, Repository, Snapshots, StreamId,
+    connect,
+};
 use opentelemetry::global;
 use opentelemetry_sdk::metrics::data::{AggregatedMetrics, MetricData};
 use opentelemetry_sdk::metrics::{InMemoryMetricExporter, PeriodicReader, SdkMeterProvider};
@@ -43,7 +47,7 @@ fn read(exporter: &InMemoryMetricExporter, provider: &SdkMeterProvider) -> HashM
         match metric.data() {
             AggregatedMetrics::U64(MetricData::Sum(sum)) => {
                 for point in sum.data_points() {
-                    assert!(point.attributes().any(|pair| pair.value.as_str() == "Tally"), "{}", metric.name());
+                    assert!(point.attributes().any(|pair| ["Tally", "letters"].contains(&&*pair.value.as_str())), "{}", metric.name());
                     *values.entry(metric.name().to_owned()).or_default() += point.value();
                     if let Some(from) = point.attributes().find(|pair| pair.key.as_str() == "factum.from") {
                         values.insert(format!("{} {}", metric.name(), from.value), point.value());
@@ -51,8 +55,18 @@ fn read(exporter: &InMemoryMetricExporter, provider: &SdkMeterProvider) -> HashM
                 }
             }
             AggregatedMetrics::F64(MetricData::Histogram(histogram)) => {
-                let count = histogram.data_points().map(|point| point.count()).sum();
-                values.insert(metric.name().to_owned(), count);
+                for point in histogram.data_points() {
+                    *values.entry(metric.name().to_owned()).or_default() += point.count();
+                    if let Some(outcome) = point.attributes().find(|pair| pair.key.as_str() == "factum.outcome") {
+                        values.insert(format!("{} {}", metric.name(), outcome.value), point.count());
+                    }
+                }
+            }
+            AggregatedMetrics::U64(MetricData::Gauge(gauge)) => {
+                for point in gauge.data_points() {
+                    assert!(point.attributes().any(|pair| pair.value.as_str() == "letters"), "{}", metric.name());
+                    values.insert(metric.name().to_owned(), point.value());
+                }
             }
             _ => panic!("{} is of another kind", metric.name()),
         }
@@ -63,11 +77,12 @@ fn read(exporter: &InMemoryMetricExporter, provider: &SdkMeterProvider) -> HashM
 /// One test, one after the other: metrics and subscribers are of the whole process.
 #[tokio::test]
 async fn metrics_and_spans_say_what_happened() {
-    metrics_say_what_happened().await;
+    let (exporter, provider) = metrics_say_what_happened().await;
+    metrics_say_how_a_group_is_doing(&exporter, &provider).await;
     spans_say_what_a_command_did().await;
 }
 
-async fn metrics_say_what_happened() {
+async fn metrics_say_what_happened() -> (InMemoryMetricExporter, SdkMeterProvider) {
     let exporter = InMemoryMetricExporter::default();
     let provider = SdkMeterProvider::builder().with_reader(PeriodicReader::builder(exporter.clone()).build()).build();
     global::set_meter_provider(provider.clone());
@@ -99,6 +114,51 @@ async fn metrics_say_what_happened() {
     for (name, value) in expected {
         assert_eq!(values.get(name), Some(&value), "{name} in {values:?}");
     }
+    (exporter, provider)
+}
+
+/// Of five events one is parked after two attempts. While the last is in hand the group is behind, and then it is not.
+async fn metrics_say_how_a_group_is_doing(exporter: &InMemoryMetricExporter, provider: &SdkMeterProvider) {
+    let store = connect("memory:").await.expect("it opens");
+    for number in 1..=5 {
+        let stream = StreamId::new(format!("Letter-{number}")).expect("a short text");
+        let event = NewEvent::json("Written", &number).expect("it is JSON");
+        store.append_to(&stream, ExpectedVersion::NoStream, vec![event]).await.expect("it is recorded");
+    }
+    let (last, may_end) = tokio::sync::watch::channel(false);
+    let handler = move |event: RecordedEvent| {
+        let mut may_end = may_end.clone();
+        async move {
+            match event.stream.as_str() {
+                "Letter-2" => return Err("no such address".into()),
+                "Letter-5" => drop(may_end.wait_for(|may| *may).await?),
+                _ => {}
+            }
+            Ok(())
+        }
+    };
+    let retry = Backoff { attempts_max: 2, first: Duration::from_millis(1), ..Backoff::default() };
+    let group = Group::new(store, "letters").lease(Duration::from_millis(100)).retry(retry).otherwise(handler);
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let running = tokio::spawn(group.run_until(stopped));
+    let say = async |what: &dyn Fn(&HashMap<String, u64>) -> bool| {
+        let begun = std::time::Instant::now();
+        loop {
+            let values = read(exporter, provider);
+            if what(&values) {
+                return values;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(60), "{values:?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let is = |values: &HashMap<String, u64>, name: &str, value| values.get(name) == Some(&value);
+    say(&|values| is(values, "factum.parked", 1) && values.get("factum.reader.lag").is_some_and(|lag| *lag > 0)).await;
+    last.send(true).expect("the handler waits");
+    let values = say(&|values| is(values, "factum.reader.lag", 0)).await;
+    assert!(is(&values, "factum.handler.duration done", 4) && is(&values, "factum.handler.duration failed", 2), "{values:?}");
+    stop.send(()).expect("it runs");
+    running.await.expect("it does not panic").expect("it stops in order");
 }
 
 /// Where a subscriber writes.

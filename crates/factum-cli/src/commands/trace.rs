@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use clap::Args;
 use factum::causation::{self, CorrelationId};
-use factum::{GlobalPosition, ReadLog, RecordedEvent, Uuid};
+use factum::{GlobalPosition, ReadLog, RecordedEvent, StartFrom, Timestamp, Uuid};
 use futures::TryStreamExt;
 use memchr::memmem;
 
@@ -18,9 +18,10 @@ Examples:
   factum trace request-7                         what came of a request, by the correlation id it gave
   factum trace 0190a0b0-0000-7000-8000-000000000001    or of an event that began without one, by its id
   factum trace request-7 --after 1200000         the log before that position is not looked at
+  factum trace request-7 --since 2026-03-01      nor what was recorded before that moment
   factum trace request-7 --json | jq -r '\"\\(.depth) \\(.event.type)\"'
 
-The whole log is looked through: metadata is in no index.";
+The whole log is looked through, because metadata is in no index: --since and --after save time.";
 
 /// Print everything that came of one request, as a tree
 #[derive(Args, Debug)]
@@ -32,6 +33,9 @@ pub(crate) struct Trace {
     /// Only events after this position
     #[arg(long, value_name = "POSITION", default_value = "0", hide_default_value = true)]
     after: GlobalPosition,
+    /// Only events that were recorded then or later
+    #[arg(long, value_name = "MOMENT", value_parser = moment::parse)]
+    since: Option<Timestamp>,
     /// At most so many events, the oldest
     #[arg(long, value_name = "N", default_value = "10000")]
     limit: usize,
@@ -46,10 +50,15 @@ struct Traced {
 pub(crate) async fn run(trace: Trace, store: &str, console: &mut Console<'_>) -> Result<(), Failure> {
     let store = store_url::open_to_read(store).await?;
     let head = store.head().await?;
+    let since = match trace.since {
+        Some(moment) => StartFrom::Time(moment).resolve(&*store).await?,
+        None => GlobalPosition::START,
+    };
+    let after = trace.after.max(since);
     let bar = console.events_bar(Some(store.stats().await?.events), "looking");
     let finder = memmem::Finder::new(mark(trace.correlation_id.as_str()));
     let begins: Option<Uuid> = trace.correlation_id.as_str().parse().ok();
-    let mut events = store.read_log(ReadLog { after: trace.after, up_to: Some(head), ..ReadLog::default() });
+    let mut events = store.read_log(ReadLog { after, up_to: Some(head), ..ReadLog::default() });
     let mut traced = Vec::new();
     let mut belongs_to = None;
     let mut is_cut = false;

@@ -92,3 +92,12 @@ fn an_id_is_found_however_its_writer_has_escaped_it() {
     let line = format!("{{\"stream\":\"Order-1\",\"type\":\"OrderPlaced\",\"id\":\"{A}\",\"data\":1,\"metadata\":{metadata}}}\n");
     assert_eq!(Folder::with_events(&line).json(&["trace", "café/7"]).len(), 1);
 }
+
+#[test]
+fn what_was_recorded_before_a_moment_is_not_looked_at() {
+    let folder = shop();
+    let whole = folder.run(&["trace", "request-7"]).succeeded().out.clone();
+    assert_eq!(folder.run(&["trace", "request-7", "--since", "2000-01-01"]).succeeded().out, whole);
+    let none = folder.run(&["trace", "request-7", "--since", "2999-01-01"]);
+    assert!(none.failed(1).contains("no event carries"), "{}", none.err);
+}

@@ -2,8 +2,12 @@
 //!
 //! What is stored never changes; what changes is how it is read. Each step takes one event type from one schema version to the next,
 //! or to another type, or to several events, or to none. Steps know one event and nothing around it, so that a reader that stops between
-//! any two events, and one that starts there, see the same. That is why two events in a row can't be made one; two *types* can,
-//! by a step from each.
+//! any two events, and one that starts there, see the same.
+//!
+//! So to merge is to make several fields one ([`Shape::merge_fields`]), or several types one, by a step from each. Two events in a row
+//! are not made one while reading: either may be the last that a reader has seen, another's event may stand between them, and a version
+//! would have no event. Where today's type wants what two events said, each becomes that type with what it knows, as
+//! `Option` fields, and `evolve` puts them together.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -311,6 +315,16 @@ mod tests {
             [("first", json!(first)), ("last", json!(last))]
         });
         assert_eq!(split.data, json!({"first": "Ann", "last": "Lee"}));
+    }
+
+    #[test]
+    fn two_types_are_merged_into_one_each_with_what_it_knows() {
+        let upcasters = Upcasters::new()
+            .rename_type("StreetChanged", "AddressChanged")
+            .from("CityChanged", 1, |shape| Shape::new("AddressChanged", shape.rename_field("name", "city").data));
+        let today = |event_type, data| upcasters.upcast(Shape::new(event_type, data)).expect("it works");
+        assert_eq!(today("StreetChanged", json!({"street": "a"})), [Shape::new("AddressChanged", json!({"street": "a"}))]);
+        assert_eq!(today("CityChanged", json!({"name": "b"})), [Shape::new("AddressChanged", json!({"city": "b"}))]);
     }
 
     #[test]

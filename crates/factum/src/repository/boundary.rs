@@ -9,6 +9,7 @@ use futures::TryStreamExt;
 use uuid::Uuid;
 
 use super::basis::{Basis, Deciding, Ground};
+use super::cache::HotStates;
 use super::error::CommandError;
 use super::options::{CommandOptions, Executed};
 use super::retry::Retry;
@@ -24,8 +25,9 @@ use crate::{Append, Condition, NewEvent, Query, ReadLog, Receipt, RecordedEvent,
 /// Everything that a decision looks at must match the query, and so must what others record that could change it: give events the
 /// tags of all they are about. A repository's rules about retries and keys hold here too.
 ///
-/// The store must support conditions ([`Capabilities::conditions`](crate::Capabilities::conditions)). A state is read anew for each command: it
-/// is for queries that find few events.
+/// The store must support conditions ([`Capabilities::conditions`](crate::Capabilities::conditions)). The states of the queries that were
+/// used last are kept in memory, at most as many as [`Boundary::caching`] says; each command reads what its query finds since. A state
+/// that is kept knows events that were truncated meanwhile.
 ///
 /// ```
 /// use factum::{Boundary, Decider, Decision, Event, Query, Tag, connect};
@@ -72,15 +74,19 @@ use crate::{Append, Condition, NewEvent, Query, ReadLog, Receipt, RecordedEvent,
 /// ```
 pub struct Boundary<D: Decider> {
     deciding: Deciding<D>,
+    hot: HotStates<D::State, Query>,
 }
 
 impl<D: Decider> Boundary<D> {
+    /// So many states it keeps in memory unless told otherwise.
+    pub const HOT_STATES_MAX: usize = 1_000;
+
     /// The boundary of `D` on `store`.
     ///
     /// # Panics
     /// As [`Codec::new`].
     pub fn new(store: SharedStore) -> Self {
-        Self { deciding: Deciding::new(store) }
+        Self { deciding: Deciding::new(store), hot: HotStates::new(Self::HOT_STATES_MAX) }
     }
 
     /// The same, reading events with `codec`: for another choice about unknown types.
@@ -94,6 +100,13 @@ impl<D: Decider> Boundary<D> {
     #[must_use]
     pub fn retrying(mut self, retry: Retry) -> Self {
         self.deciding.retry = retry;
+        self
+    }
+
+    /// The same, keeping the states of at most so many queries in memory; 0 keeps none.
+    #[must_use]
+    pub fn caching(mut self, states_max: usize) -> Self {
+        self.hot = HotStates::new(states_max);
         self
     }
 
@@ -124,7 +137,7 @@ impl<D: Decider> Boundary<D> {
         if options.expected.is_some() {
             return Err(Error::invalid("a command over a query expects no version; leave it out").into());
         }
-        let basis = QueryBasis { deciding: &self.deciding, stream: stream_of::<D>(id.as_ref())?, query };
+        let basis = QueryBasis { deciding: &self.deciding, hot: &self.hot, stream: stream_of::<D>(id.as_ref())?, query };
         self.deciding.transact(&basis, &options, |state| D::decide(state, command.borrow())).await
     }
 
@@ -141,6 +154,11 @@ impl<D: Decider> Deciding<D> {
     /// Folds what the query finds after `ground` into it.
     async fn fold_query(&self, mut ground: Ground<D::State>, query: &Query) -> Result<Ground<D::State>> {
         let head = self.store.head().await?;
+        if head < ground.after {
+            // The store was put back to an earlier state.
+            ground = Ground { replayed: ground.replayed, ..Ground::default() };
+        }
+        ground.is_fresh = true;
         if head > ground.after {
             let read = ReadLog { after: ground.after, up_to: Some(head), query: query.clone(), ..ReadLog::default() };
             let mut events = self.store.read_log(read);
@@ -155,6 +173,7 @@ impl<D: Decider> Deciding<D> {
 
 struct QueryBasis<'a, D: Decider> {
     deciding: &'a Deciding<D>,
+    hot: &'a HotStates<D::State, Query>,
     stream: StreamId,
     query: Query,
 }
@@ -166,9 +185,12 @@ impl<D: Decider> Basis<D> for QueryBasis<'_, D> {
     }
 
     async fn load(&self) -> Result<Ground<D::State>> {
-        let ground = self.deciding.fold_query(Ground::default(), &self.query).await?;
-        telemetry::loaded(D::CATEGORY, LoadedFrom::Events);
+        let kept = self.hot.get(&self.query);
+        let from = if kept.is_some() { LoadedFrom::Cache } else { LoadedFrom::Events };
+        let ground = self.deciding.fold_query(kept.unwrap_or_default(), &self.query).await?;
+        telemetry::loaded(D::CATEGORY, from);
         telemetry::folded(D::CATEGORY, ground.replayed);
+        self.hot.keep_latest(&self.query, &ground);
         Ok(ground)
     }
 
@@ -176,6 +198,7 @@ impl<D: Decider> Basis<D> for QueryBasis<'_, D> {
         let before = ground.replayed;
         let renewed = self.deciding.fold_query(ground, &self.query).await?;
         telemetry::folded(D::CATEGORY, renewed.replayed - before);
+        self.hot.keep_latest(&self.query, &renewed);
         Ok(renewed)
     }
 

@@ -143,3 +143,19 @@ async fn events_of_others_do_not_disturb() {
     let log: Vec<_> = store.read_log(ReadLog { after: GlobalPosition::START, ..ReadLog::default() }).try_collect().await.expect("read");
     assert_eq!(log.len(), 3);
 }
+
+/// A state that was kept is the state of its query still, after what others recorded, in and beside it; and so is that of the other.
+#[tokio::test]
+async fn a_kept_state_learns_what_others_recorded() {
+    let store = memory().await;
+    let (one, other) = (Boundary::<Enrolment>::new(store.clone()), Boundary::<Enrolment>::new(store).caching(0));
+    for student in 1..=3 {
+        let boundary = if student == 2 { &other } else { &one };
+        let done = boundary.execute(student.to_string(), about(9, 1), Enrol { student, course: 1 }).await.expect("there is a place");
+        assert_eq!((done.reply, done.conflicts), (PLACES + 1 - student as usize, 0));
+    }
+    for boundary in [&one, &other] {
+        let refused = boundary.execute("4", about(9, 1), Enrol { student: 4, course: 1 }).await.expect_err("there is no place");
+        assert_eq!(refused.refused(), Some(Refusal("no place left")));
+    }
+}

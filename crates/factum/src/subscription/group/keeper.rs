@@ -10,7 +10,7 @@ use super::lane::{Lane, Then};
 use super::record::{LaneRecord, MemberEntry};
 use super::shared::{Handle, Place, Shared};
 use crate::error::{Error, Result};
-use crate::{GlobalPosition, RecordVersion};
+use crate::{GlobalPosition, RecordVersion, telemetry};
 
 /// A heartbeat comes so many times in a lease.
 const BEATS_PER_LEASE: u32 = 4;
@@ -102,8 +102,20 @@ impl Keeper {
         self.share(&members).await?;
         // What was only read past is written seldom: it saves reading, and nothing depends on it.
         self.write(Which::ReadFurther).await?;
+        self.report_lag().await;
         self.shared.ready.notify_waiters();
         Ok(())
+    }
+
+    /// Says how far behind the end of the log the lanes of this member are.
+    async fn report_lag(&self) {
+        let position = self.shared.state().lanes.values().map(Lane::position).min();
+        if telemetry::IS_ON
+            && let Some(position) = position
+            && let Ok(head) = self.shared.store.head().await
+        {
+            telemetry::lag(&self.shared.name, head.number().saturating_sub(position.number()));
+        }
     }
 
     /// Takes lanes that are free while there are fewer than its share, and gives up those that are more.

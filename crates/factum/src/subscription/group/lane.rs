@@ -295,6 +295,13 @@ impl Lane {
         })
     }
 
+    /// Everything up to here is done, but for keys that are held up.
+    pub(super) fn position(&self) -> GlobalPosition {
+        let open = self.keys.values().filter(|state| !matches!(state.state, State::Held { .. })).map(|state| state.after).min();
+        let read = self.read.max(self.known);
+        open.map_or(read, |after| after.min(read))
+    }
+
     /// How many events are parked.
     pub(super) fn parked(&self) -> usize {
         self.keys.values().filter(|state| matches!(state.state, State::Held { until: None, .. })).count()
