@@ -2,6 +2,8 @@
 
 mod load;
 mod peer;
+mod requests;
+mod wire;
 
 use std::time::{Duration, Instant};
 
@@ -31,7 +33,7 @@ pub(crate) fn measure(arguments: &Arguments) -> Outcome<Report> {
     let mut conditions = crate::conditions::of_store("file, through factum serve", "synced before each answer");
     conditions.retain(|(name, _)| *name != "events");
     conditions.push(("peer", "redis-server, appendonly yes, appendfsync always; for groups everysec".to_owned()));
-    conditions.push(("entries", format!("{ENTRY_BYTES} bytes in two fields, over {STREAMS} streams")));
+    conditions.push(("entries", format!("{ENTRY_BYTES} bytes in two fields, a type and JSON of an order, over {STREAMS} streams")));
     let mut report = Report::new(conditions);
     let entries = arguments.scale.min(ENTRIES_MAX);
 
@@ -88,7 +90,7 @@ fn many(runtime: &Runtime, report: &mut Report, entries: u64, ours: &mut Peer, r
         peer.kill();
         let begun = Instant::now();
         peer.restart()?;
-        let length = runtime.block_on(load::length(peer.port(), "Order-0"))?;
+        let length = runtime.block_on(load::length(peer.port(), &requests::stream_name("Order", 0)))?;
         let expected = entries.div_ceil(STREAMS);
         if length != expected { Err(format!("{length} entries instead of {expected} after a crash").into()) } else { Ok(begun.elapsed()) }
     };
@@ -101,10 +103,11 @@ fn many(runtime: &Runtime, report: &mut Report, entries: u64, ours: &mut Peer, r
 /// One long stream, read as a log and by a group.
 fn one_log(runtime: &Runtime, report: &mut Report, entries: u64, ours: &Peer, redis: &Peer) -> Outcome {
     let mut rates = [[0.0; 2]; 2];
+    let stream = requests::stream_name("Log", 0);
     for (place, peer) in [ours, redis].into_iter().enumerate() {
         runtime.block_on(fill(peer.port(), "Log", 1, entries))?;
-        rates[0][place] = runtime.block_on(load::read_log(peer.port(), "Log-0", entries))?;
-        rates[1][place] = runtime.block_on(load::consume(peer.port(), "Log-0", entries, 4))?;
+        rates[0][place] = runtime.block_on(load::read_log(peer.port(), &stream, entries))?;
+        rates[1][place] = runtime.block_on(load::consume(peer.port(), &stream, entries, 4))?;
     }
     for (name, [ours, redis]) in ["reading a log by XREAD COUNT 1000", "a group of 4, XREADGROUP COUNT 100 and XACK"].iter().zip(rates) {
         let (ours, redis) = (Figure::EventsPerSecond(ours), Figure::EventsPerSecond(redis));

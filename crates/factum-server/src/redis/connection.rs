@@ -16,8 +16,10 @@ use super::door::Door;
 use super::resp::{Output, Parser, ParserLimits, Protocol, ProtocolError, Reply, Request, SendError};
 use super::session::Session;
 
-/// What is read at a time. An idle connection holds no buffer.
+/// What is read at a time, at first. An idle connection holds no buffer.
 const READ_BYTES: usize = 16 << 10;
+/// What is read at a time of a connection that sends much at once: requests that arrive together are carried out together.
+const READ_BYTES_OF_MANY: usize = 128 << 10;
 /// What is read at a time of a request that is long.
 const READ_BYTES_MAX: usize = 1 << 20;
 /// What may wait to be carried out while something is under way.
@@ -33,6 +35,8 @@ pub(super) struct Connection {
     socket: OwnedReadHalf,
     session: Session,
     input: BytesMut,
+    /// What is read at a time.
+    read_bytes: usize,
     parser: Parser,
     output: Output,
     /// Nothing more is read: the client has ended its side, or the server stops.
@@ -59,7 +63,7 @@ impl Connection {
         let (socket, answers) = socket.into_split();
         let limits = &door.settings.limits;
         let output = Output::to(answers, limits.output_bytes_max, limits.output_stall_max);
-        Self { door, socket, session, input: BytesMut::new(), parser: Parser::default(), output, is_at_end: false }
+        Self { door, socket, session, input: BytesMut::new(), read_bytes: READ_BYTES, parser: Parser::default(), output, is_at_end: false }
     }
 
     /// Serves the connection until one of both sides ends it.
@@ -129,7 +133,13 @@ impl Connection {
             }
         }
         let missing = self.parser.needs().saturating_sub(self.input.len());
-        let received = read_more(&mut self.socket, &mut self.input, missing.clamp(READ_BYTES, READ_BYTES_MAX)).await?;
+        let at_least = missing.clamp(self.read_bytes, READ_BYTES_MAX);
+        let received = read_more(&mut self.socket, &mut self.input, at_least).await?;
+        if received >= self.read_bytes {
+            self.read_bytes = (self.read_bytes * 2).min(READ_BYTES_OF_MANY);
+        } else if received < self.read_bytes / 4 {
+            self.read_bytes = READ_BYTES.max(self.read_bytes / 2);
+        }
         self.door.counters.received_bytes.fetch_add(received as u64, Ordering::Relaxed);
         Ok(received > 0)
     }
@@ -148,7 +158,7 @@ impl Connection {
                     tokio::select! {
                         biased;
                         () = &mut carried_out => break,
-                        read = read_more(&mut self.socket, &mut self.input, READ_BYTES), if reads_on => self.is_at_end = read? == 0,
+                        read = read_more(&mut self.socket, &mut self.input, self.read_bytes), if reads_on => self.is_at_end = read? == 0,
                         () = client.stopped(), if !self.is_at_end => self.is_at_end = true,
                         () = sleep(LOOK_AGAIN), if self.is_at_end => {
                             if client.is_blocked() {

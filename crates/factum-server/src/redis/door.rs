@@ -229,6 +229,7 @@ impl Door {
         if !matches!(stop, Some(Stopped::Load(_))) {
             state.end_copying();
         }
+        state.close_if_large();
         Carried { answers, waiting: state.waiter(wait), stop }
     }
 

@@ -1,5 +1,7 @@
 //! The door over stores that fail, wait, or are written to by others.
 
+mod batches;
+
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};

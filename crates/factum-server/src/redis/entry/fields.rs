@@ -7,32 +7,62 @@ use factum::{EventType, NewEvent};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use super::{ALL_IN_DATA, EntryId, ID_MEMBER, IS_DATA, IS_MEMBER, IS_METADATA, IS_TYPE, MEMBER, ONLY_DATA};
+use super::{ALL_IN_DATA, EntryId, ID_MEMBER, IS_DATA, IS_MEMBER, IS_METADATA, IS_TYPE, MEMBER, ONLY_DATA, TEXT_BYTES_MAX};
 
 /// The type of an entry that has no field for it.
 const DEFAULT_TYPE: &str = "Entry";
 
+/// The metadata of the event that came last.
+#[derive(Debug, Default)]
+pub(crate) struct LastMetadata {
+    shared: Bytes,
+    /// Where the next one is put together.
+    text: Vec<u8>,
+}
+
+impl LastMetadata {
+    fn write(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> Bytes {
+        self.text.clear();
+        write(&mut self.text);
+        if self.shared != self.text {
+            self.shared = Bytes::copy_from_slice(&self.text);
+        }
+        self.text.shrink_to(TEXT_BYTES_KEPT);
+        self.shared.clone()
+    }
+}
+
+/// What is kept to put metadata together in.
+const TEXT_BYTES_KEPT: usize = 4 << 10;
+
 /// The event that is this entry. `fields` are names and values in turn; `type_fields` names the fields that may hold the type, the first
-/// that does counts. `share` gives a field's bytes without copying them.
+/// that does counts. `share` gives a field's bytes without copying them. Where the metadata is that of the event before, they share it.
 pub(crate) fn event_of(
     fields: &[&[u8]],
     share: impl FnOnce(usize) -> Bytes,
     id: EntryId,
     generation: u32,
     type_fields: &[Box<[u8]>],
+    last: &mut LastMetadata,
 ) -> NewEvent {
     let event_type = type_of(fields, type_fields);
     let id_in_uuid = id.uuid(generation);
     let data_field = pairs(fields).position(|(name, _)| name == b"data");
     let (data, metadata) = match data_field {
-        Some(place) => (share(place * 2 + 1), listed(fields, Some(place), &event_type, id_in_uuid.is_none().then_some(id))),
+        Some(place) => (share(place * 2 + 1), listed(fields, Some(place), &event_type, id_in_uuid.is_none().then_some(id), last)),
         None if is_plain(fields) => {
-            let metadata = if id_in_uuid.is_some() { Bytes::from_static(ALL_IN_DATA) } else { Bytes::from(opened(None, Some(id), b"1}")) };
+            let metadata = match id_in_uuid {
+                Some(_) => Bytes::from_static(ALL_IN_DATA),
+                None => last.write(|out| {
+                    open(None, Some(id), out);
+                    out.extend_from_slice(b"1}");
+                }),
+            };
             (object(pairs(fields)), metadata)
         }
         None => {
             let texts = first_texts(fields);
-            (object(texts.into_iter()), listed(fields, None, &event_type, id_in_uuid.is_none().then_some(id)))
+            (object(texts.into_iter()), listed(fields, None, &event_type, id_in_uuid.is_none().then_some(id), last))
         }
     };
     let id = id_in_uuid.unwrap_or_else(Uuid::now_v7);
@@ -87,41 +117,41 @@ fn object<'a>(members: impl Iterator<Item = (&'a [u8], &'a [u8])> + Clone) -> By
 }
 
 /// The metadata of an entry whose fields are listed in it.
-fn listed(fields: &[&[u8]], data: Option<usize>, event_type: &EventType, id: Option<EntryId>) -> Bytes {
+fn listed(fields: &[&[u8]], data: Option<usize>, event_type: &EventType, id: Option<EntryId>, last: &mut LastMetadata) -> Bytes {
     if fields.len() == 2 && data.is_some() && id.is_none() {
         return Bytes::from_static(ONLY_DATA);
     }
     let embedded = pairs(fields).position(|(name, value)| name == b"metadata" && can_lead(value));
     let in_data = if data.is_none() { first_texts(fields) } else { Vec::new() };
-    let mut list = Vec::with_capacity(64);
-    list.push(b'[');
-    let mut has_type = false;
-    for (place, (name, value)) in pairs(fields).enumerate() {
-        if place > 0 {
-            list.push(b',');
+    last.write(|out| {
+        open(embedded.map(|place| fields[place * 2 + 1]), id, out);
+        out.push(b'[');
+        let mut has_type = false;
+        for (place, (name, value)) in pairs(fields).enumerate() {
+            if place > 0 {
+                out.push(b',');
+            }
+            text_or_bytes(name, out);
+            out.push(b',');
+            if data == Some(place) {
+                code(IS_DATA, out);
+            } else if embedded == Some(place) {
+                code(IS_METADATA + value.len() as u64, out);
+            } else if !has_type && value[..] == *event_type.as_str().as_bytes() {
+                has_type = true;
+                code(IS_TYPE, out);
+            } else if in_data.iter().any(|(_, member)| std::ptr::eq(member.as_ptr(), value.as_ptr()) && member.len() == value.len()) {
+                code(IS_MEMBER, out);
+            } else {
+                text_or_bytes(value, out);
+            }
         }
-        text_or_bytes(name, &mut list);
-        list.push(b',');
-        if data == Some(place) {
-            code(IS_DATA, &mut list);
-        } else if embedded == Some(place) {
-            code(IS_METADATA + value.len() as u64, &mut list);
-        } else if !has_type && value[..] == *event_type.as_str().as_bytes() {
-            has_type = true;
-            code(IS_TYPE, &mut list);
-        } else if in_data.iter().any(|(_, member)| std::ptr::eq(member.as_ptr(), value.as_ptr()) && member.len() == value.len()) {
-            code(IS_MEMBER, &mut list);
-        } else {
-            text_or_bytes(value, &mut list);
-        }
-    }
-    list.extend_from_slice(b"]}");
-    opened(embedded.map(|place| fields[place * 2 + 1]), id, &list).into()
+        out.extend_from_slice(b"]}");
+    })
 }
 
-/// The metadata up to and with `rest`: what leads it, and an id that does not fit elsewhere.
-fn opened(lead: Option<&[u8]>, id: Option<EntryId>, rest: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(lead.map_or(0, <[u8]>::len) + rest.len() + 64);
+/// Begins metadata: what leads it, an id that does not fit elsewhere, and the name of the member that says how the fields were given.
+fn open(lead: Option<&[u8]>, id: Option<EntryId>, out: &mut Vec<u8>) {
     match lead {
         Some(lead) => {
             out.extend_from_slice(&lead[..lead.len() - 1]);
@@ -131,12 +161,10 @@ fn opened(lead: Option<&[u8]>, id: Option<EntryId>, rest: &[u8]) -> Vec<u8> {
     }
     if let Some(id) = id {
         out.extend_from_slice(ID_MEMBER);
-        id.write(&mut out);
+        out.extend_from_slice(id.digits(&mut [0; TEXT_BYTES_MAX]));
         out.extend_from_slice(b"\",");
     }
     out.extend_from_slice(MEMBER);
-    out.extend_from_slice(rest);
-    out
 }
 
 /// Whether a value is a JSON object with members, so that its members can be the metadata's first.
@@ -149,7 +177,10 @@ fn can_lead(value: &[u8]) -> bool {
 }
 
 fn code(code: u64, out: &mut Vec<u8>) {
-    out.extend_from_slice(code.to_string().as_bytes());
+    match code {
+        0..=9 => out.push(b"0123456789"[usize::try_from(code).expect("a digit")]),
+        _ => out.extend_from_slice(code.to_string().as_bytes()),
+    }
 }
 
 fn text_or_bytes(bytes: &[u8], out: &mut Vec<u8>) {

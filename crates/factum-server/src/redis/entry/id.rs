@@ -9,6 +9,8 @@ pub(crate) struct EntryId {
     pub(crate) seq: u64,
 }
 
+/// The longest id: two numbers of 20 digits, and a dash.
+pub(crate) const TEXT_BYTES_MAX: usize = 41;
 /// How many bits of a [`Uuid`] tell which life of its key an event belongs to.
 const GENERATION_BITS: u32 = 26;
 /// The highest number that milliseconds and sequence may each have to lie in a [`Uuid`].
@@ -52,16 +54,15 @@ impl EntryId {
 
     /// The id as clients see it.
     pub(crate) fn text(self) -> bytes::Bytes {
-        let mut out = Vec::with_capacity(24);
-        self.write(&mut out);
-        out.into()
+        bytes::Bytes::copy_from_slice(self.digits(&mut [0; TEXT_BYTES_MAX]))
     }
 
-    /// Adds the id, as clients see it.
-    pub(crate) fn write(self, out: &mut impl Extend<u8>) {
-        write_number(self.ms, out);
-        out.extend([b'-']);
-        write_number(self.seq, out);
+    /// The id as clients see it, at the end of a place for it.
+    pub(crate) fn digits(self, place: &mut [u8; TEXT_BYTES_MAX]) -> &[u8] {
+        let dash = write_number(self.seq, place) - 1;
+        place[dash] = b'-';
+        let start = write_number(self.ms, &mut place[..dash]);
+        &place[start..]
     }
 
     /// The id of an event that is this entry, where the numbers fit.
@@ -110,18 +111,17 @@ fn number(text: &[u8]) -> Option<u64> {
     }
 }
 
-fn write_number(mut number: u64, out: &mut impl Extend<u8>) {
-    let mut digits = [0; 20];
-    let mut start = digits.len();
+/// Writes a number at the end of a place, and says where it begins.
+fn write_number(mut number: u64, place: &mut [u8]) -> usize {
+    let mut start = place.len();
     loop {
         start -= 1;
-        digits[start] = b"0123456789"[usize::try_from(number % 10).expect("a digit")];
+        place[start] = b"0123456789"[(number % 10) as usize];
         number /= 10;
         if number == 0 {
-            break;
+            return start;
         }
     }
-    out.extend(digits[start..].iter().copied());
 }
 
 #[cfg(test)]

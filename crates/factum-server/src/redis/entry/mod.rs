@@ -9,8 +9,8 @@ mod fields;
 mod id;
 mod reading;
 
-pub(crate) use fields::event_of;
-pub(crate) use id::EntryId;
+pub(crate) use fields::{LastMetadata, event_of};
+pub(crate) use id::{EntryId, TEXT_BYTES_MAX};
 pub(crate) use reading::{fields_of, recorded_id};
 
 /// How the metadata of most events ends, and all of it where that is all.

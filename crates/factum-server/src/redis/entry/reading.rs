@@ -168,11 +168,12 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
-    use crate::redis::entry::event_of;
+    use crate::redis::entry::{LastMetadata, event_of};
 
     fn there_and_back(fields: &[&[u8]], id: EntryId) -> RecordedEvent {
         let share = |place: usize| Bytes::copy_from_slice(fields[place]);
-        let event = event_of(fields, share, id, 0, &[b"event_type".as_slice().into(), b"type".as_slice().into()]);
+        let event =
+            event_of(fields, share, id, 0, &[b"event_type".as_slice().into(), b"type".as_slice().into()], &mut LastMetadata::default());
         let recorded = RecordedEvent {
             position: GlobalPosition::START,
             stream: StreamId::new("Order-1").expect("valid"),

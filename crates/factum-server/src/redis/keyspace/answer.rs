@@ -9,7 +9,7 @@ use futures::future::BoxFuture;
 
 use super::locate::{entry_id, locate};
 use super::stream::View;
-use crate::redis::entry::{EntryId, fields_of};
+use crate::redis::entry::{EntryId, TEXT_BYTES_MAX, fields_of};
 use crate::redis::resp::{Output, Protocol, Reply};
 
 /// What a command answers.
@@ -236,9 +236,7 @@ fn entry(out: &mut BytesMut, id: EntryId, event: &RecordedEvent) {
 }
 
 fn id_bulk(out: &mut BytesMut, id: EntryId) {
-    let mut text = smallvec::SmallVec::<[u8; 48]>::new();
-    id.write(&mut text);
-    bulk(out, &text);
+    bulk(out, id.digits(&mut [0; TEXT_BYTES_MAX]));
 }
 
 fn bulk(out: &mut BytesMut, bytes: &[u8]) {

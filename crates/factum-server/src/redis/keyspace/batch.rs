@@ -59,6 +59,11 @@ impl Batch {
     }
 }
 
+/// A batch with so many events is worth an append of its own.
+const CLOSED_EVENTS_MIN: usize = 512;
+/// So many batches wait; the next one takes what comes after.
+const CLOSED_MAX: usize = 4;
+
 /// What an event takes besides its content, at most about.
 const EVENT_BYTES: usize = 128;
 
@@ -79,8 +84,23 @@ pub(super) struct Sealed {
 }
 
 impl State {
-    /// Closes the open batch: what it says of records is what stands at the keys now.
+    /// Closes the open batch, if it is large enough to be worth an append of its own, so that the writer has something to do while the rest
+    /// gathers. What changes records can't be closed before it is sent: it says what stands at the keys then.
+    pub(crate) fn close_if_large(&mut self) {
+        let Batch { events, dirty, removed, .. } = &self.open;
+        if *events < CLOSED_EVENTS_MIN || self.closed.len() >= CLOSED_MAX || !dirty.is_empty() || !removed.is_empty() {
+            return;
+        }
+        self.closed.push_back(std::mem::take(&mut self.open));
+        self.open_number += 1;
+    }
+
+    /// Takes the next batch to be sent. If it is the open one, what it says of records is what stands at the keys now.
     pub(super) fn seal(&mut self) -> Sealed {
+        if let Some(batch) = self.closed.pop_front() {
+            self.sent = Some(batch.waiters);
+            return Sealed { append: Append { streams: batch.parts, ..Append::default() }, written: Vec::new() };
+        }
         let batch = std::mem::take(&mut self.open);
         self.open_number += 1;
         let mut append = Append { streams: batch.parts, ..Append::default() };

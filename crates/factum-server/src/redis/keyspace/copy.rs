@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 use super::key::Key;
 use super::locate::entry_id;
 use super::state::{Context, Load, State, Stop};
-use crate::redis::entry::{EntryId, event_of, fields_of, recorded_id};
+use crate::redis::entry::{EntryId, LastMetadata, event_of, fields_of, recorded_id};
 use crate::redis::resp::Reply;
 
 impl Context<'_> {
@@ -64,7 +64,7 @@ impl Context<'_> {
                 let fields = fields_of(event);
                 let flat: SmallVec<[&[u8]; 16]> = fields.iter().flat_map(|(name, value)| [&name[..], &value[..]]).collect();
                 let share = |place: usize| super::own(flat[place]);
-                let copy = event_of(&flat, share, id, generation, &self.options.type_fields);
+                let copy = event_of(&flat, share, id, generation, &self.options.type_fields, &mut LastMetadata::default());
                 NewEvent { tags, occurred_at, ..copy }
             }
         }
@@ -72,10 +72,11 @@ impl Context<'_> {
 }
 
 impl State {
-    /// The events of a stream behind a version that are in the open batch.
+    /// The events of a stream behind a version that are in batches that were not sent yet.
     fn on_their_way(&self, stream: &StreamId, after: u64) -> Vec<RecordedEvent> {
         let mut events = Vec::new();
-        for part in self.open.parts.iter().filter(|part| part.stream == *stream) {
+        let parts = self.closed.iter().chain([&self.open]).flat_map(|batch| &batch.parts);
+        for part in parts.filter(|part| part.stream == *stream) {
             let before = part.expected.pinned().unwrap_or_default();
             for (event, version) in part.events.iter().zip(before.get() + 1..) {
                 let NewEvent { id, event_type, data, metadata, tags, occurred_at } = event.clone();

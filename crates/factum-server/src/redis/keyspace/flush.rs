@@ -31,7 +31,7 @@ impl Keyspace {
 
     fn next_batch(&self) -> Option<Sealed> {
         let mut state = self.lock();
-        if state.open.is_empty() && state.open.waiters.is_empty() {
+        if state.closed.is_empty() && state.open.is_empty() && state.open.waiters.is_empty() {
             return None;
         }
         Some(state.seal())
@@ -43,7 +43,7 @@ impl Keyspace {
         state.is_settling = false;
         match result {
             Ok(receipt) => {
-                state.durable = state.open_number - 1;
+                state.durable = state.open_number - 1 - state.closed.len() as u64;
                 if let Some(receipt) = receipt {
                     state.note_positions(&receipt);
                     state.note_versions(written, receipt.records);
@@ -117,10 +117,13 @@ impl State {
             return None;
         }
         let (sender, receiver) = oneshot::channel();
-        match &mut self.sent {
-            Some(waiters) if number < self.open_number => waiters.push(sender),
-            _ => self.open.waiters.push(sender),
-        }
+        let before_open = usize::try_from(self.open_number.saturating_sub(number)).unwrap_or(usize::MAX);
+        let waiters = match (&mut self.sent, self.closed.len().checked_sub(before_open)) {
+            (_, Some(place)) if before_open > 0 => &mut self.closed[place].waiters,
+            (Some(waiters), _) if before_open > 0 => waiters,
+            _ => &mut self.open.waiters,
+        };
+        waiters.push(sender);
         Some(receiver)
     }
 }

@@ -15,7 +15,7 @@ use super::key::Key;
 use super::names::{Change, Names};
 use super::slot::{Slot, Value};
 use super::stream::Stream;
-use crate::redis::entry::EntryId;
+use crate::redis::entry::{EntryId, LastMetadata};
 use crate::redis::resp::Reply;
 
 /// What one lock guards.
@@ -26,6 +26,8 @@ pub(crate) struct State {
     pub(super) order: VecDeque<Key>,
     pub(super) bytes: usize,
     pub(super) open: Batch,
+    /// Batches of events that are large enough, and wait until those before them are durable. Their numbers lie below the open one's.
+    pub(super) closed: VecDeque<Batch>,
     /// The number of the open batch; they count from 1.
     pub(super) open_number: u64,
     /// All batches up to this one are durable.
@@ -43,6 +45,8 @@ pub(crate) struct State {
     pub(super) names_missed: Option<Vec<Missed>>,
     /// Rises with every change, for WATCH, and with everyone who waits, to tell them apart.
     pub(super) stamp: u64,
+    /// The metadata of the entry that came last: the next one's is often the same.
+    pub(crate) metadata: LastMetadata,
     /// The events of streams that are to be copied, as far as they were durable: up to which version, and the events.
     pub(super) copied: HashMap<Key, (u64, Vec<RecordedEvent>), RandomState>,
     /// Everything up to this position is known to be our own, or was looked at.
@@ -450,7 +454,9 @@ impl State {
         self.bytes = 0;
         self.names = None;
         self.names_missed = None;
-        self.open = Batch { waiters: std::mem::take(&mut self.open.waiters), ..Batch::default() };
+        let closed = std::mem::take(&mut self.closed);
+        let waiters = closed.into_iter().flat_map(|batch| batch.waiters).chain(std::mem::take(&mut self.open.waiters)).collect();
+        self.open = Batch { waiters, ..Batch::default() };
         for waiting in self.blocked.values().flatten() {
             waiting.1.notify_one();
         }

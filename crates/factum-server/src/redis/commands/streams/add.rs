@@ -77,7 +77,7 @@ pub(crate) fn add(context: &mut Context<'_>, request: &Request) -> Answered {
         // What is received lies in larger blocks, which a store in memory would keep for ever.
         if context.options.copies_data { own(&shared) } else { shared }
     };
-    let event = event_of(&fields, share, id, generation, &context.options.type_fields);
+    let event = event_of(&fields, share, id, generation, &context.options.type_fields, &mut context.state.metadata);
     let (bytes, bytes_max) = (event.data.len() + event.metadata.len(), context.limits.payload_bytes_max);
     if bytes > bytes_max {
         let text = format!(
