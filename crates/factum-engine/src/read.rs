@@ -153,10 +153,9 @@ impl Snapshot {
     pub fn entries(&self, positions: &[u64], mut visit: impl FnMut(Entry<'_>) -> ControlFlow<()>) -> Result<()> {
         let mut near: Option<Place> = None;
         let mut mapped: Option<(usize, Option<Bytes>)> = None;
-        let mut prefetched = positions.len() < 3;
+        let mut begun = (positions.len() >= 3).then(Instant::now);
         for (index, position) in positions.iter().enumerate() {
             assert!(*position > 0 && *position <= self.last, "the position is one of the log's");
-            let begun = (!prefetched).then(Instant::now);
             let place = locate(&self.view, *position, near)?;
             let segment = &self.view.segments[place.segment];
             let in_frame = in_frame(&place.header, *position);
@@ -169,9 +168,13 @@ impl Snapshot {
                 break;
             }
             near = Some(place);
-            if begun.is_some_and(|begun| begun.elapsed() > COLD) {
-                self.prefetch(&positions[index + 1..])?;
-                prefetched = true;
+            if let Some(before) = begun {
+                let now = Instant::now();
+                let is_cold = now - before > COLD;
+                if is_cold {
+                    self.prefetch(&positions[index + 1..])?;
+                }
+                begun = (!is_cold).then_some(now);
             }
         }
         Ok(())

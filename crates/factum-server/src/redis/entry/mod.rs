@@ -8,10 +8,12 @@
 mod fields;
 mod id;
 mod reading;
+mod shape;
 
 pub(crate) use fields::{LastMetadata, event_of};
 pub(crate) use id::{EntryId, TEXT_BYTES_MAX};
 pub(crate) use reading::{fields_of, recorded_id};
+pub(crate) use shape::Shapes;
 
 /// How the metadata of most events ends, and all of it where that is all.
 const ALL_IN_DATA: &[u8] = br#"{"redis":1}"#;

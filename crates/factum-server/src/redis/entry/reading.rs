@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 
 use super::{ALL_IN_DATA, EntryId, ID_MEMBER, IS_DATA, IS_MEMBER, IS_METADATA, IS_TYPE, MEMBER, ONLY_DATA};
 
-type Text<'a> = Cow<'a, [u8]>;
+pub(super) type Text<'a> = Cow<'a, [u8]>;
 
 /// Names and values.
 pub(crate) type Fields<'a> = SmallVec<[(Text<'a>, Text<'a>); 8]>;
@@ -39,19 +39,19 @@ pub(crate) fn fields_of(event: &RecordedEvent) -> Fields<'_> {
 }
 
 /// What stands behind the last member `redis`, without the brace that closes the metadata.
-fn list_of(metadata: &[u8]) -> Option<&[u8]> {
+pub(super) fn list_of(metadata: &[u8]) -> Option<&[u8]> {
     let start = memchr::memmem::rfind(metadata, MEMBER)? + MEMBER.len();
     metadata[start..].strip_suffix(b"}")
 }
 
 /// What stands in the list for a name or a value.
-enum Item<'a> {
+pub(super) enum Item<'a> {
     Code(u64),
     Text(Text<'a>),
 }
 
 /// The first item of a list, and what follows it with the comma or the bracket behind it.
-fn item(list: &[u8]) -> Option<(Item<'_>, &[u8])> {
+pub(super) fn item(list: &[u8]) -> Option<(Item<'_>, &[u8])> {
     match list {
         [b'"', ..] => string(list).map(|(text, rest)| (Item::Text(text), rest)),
         [b'{', ..] => {

@@ -2,15 +2,15 @@
 //!
 //! Entries never change, so a command says only which it answers with, as of its moment; they are read without the lock.
 
-use bytes::{BufMut, Bytes, BytesMut};
-use factum::{Direction, EventStore, ReadStream, RecordedEvent, StreamId, StreamVersion};
+use bytes::{Bytes, BytesMut};
+use factum::{Direction, EventStore, ReadStream, StreamId, StreamVersion};
 use futures::TryStreamExt;
 use futures::future::BoxFuture;
 
 use super::locate::{entry_id, locate};
 use super::stream::View;
-use crate::redis::entry::{EntryId, TEXT_BYTES_MAX, fields_of};
-use crate::redis::resp::{Output, Protocol, Reply};
+use crate::redis::entry::{EntryId, Shapes, TEXT_BYTES_MAX};
+use crate::redis::resp::{Output, Protocol, Reply, bulk, header};
 
 /// What a command answers.
 #[derive(Debug)]
@@ -157,6 +157,7 @@ impl Entries {
         }
         let limit = limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
         let mut events = store.read_stream(&view.stream, options);
+        let mut shapes = Shapes::default();
         let mut count = 0;
         while count < limit
             && let Some(event) = events.try_next().await?
@@ -164,14 +165,14 @@ impl Entries {
             if view.hidden.contains(event.version.get()) {
                 continue;
             }
-            let id = entry_id(&event);
+            let id = shapes.id(&event).unwrap_or_else(|| entry_id(&event));
             let is_past = if direction == Direction::Forward { id > end } else { id < start };
             if is_past {
                 break;
             }
             let is_before = if direction == Direction::Forward { id < start } else { id > end };
             if !is_before {
-                entry(out.bytes_mut(), id, &event);
+                shapes.write(id, &event, out.bytes_mut());
                 out.check()?;
                 count += 1;
             }
@@ -184,6 +185,7 @@ impl Picked {
     async fn write(self, store: &dyn EventStore, protocol: Protocol, out: &mut Output) -> factum::Result<()> {
         header(out.bytes_mut(), b'*', self.entries.len());
         let mut rest = &self.entries[..];
+        let mut shapes = Shapes::default();
         while let Some((id, version)) = rest.first() {
             let Some(version) = *version else {
                 header(out.bytes_mut(), b'*', 2);
@@ -203,7 +205,8 @@ impl Picked {
                     self.missing(rest, expected - version, protocol, out);
                     expected += 1;
                 }
-                entry(out.bytes_mut(), entry_id(&event), &event);
+                let id = shapes.id(&event).unwrap_or_else(|| entry_id(&event));
+                shapes.write(id, &event, out.bytes_mut());
                 out.check()?;
                 expected += 1;
             }
@@ -223,41 +226,6 @@ impl Picked {
     }
 }
 
-fn entry(out: &mut BytesMut, id: EntryId, event: &RecordedEvent) {
-    let fields = fields_of(event);
-    out.reserve(event.data.len() + event.metadata.len() + 64);
-    out.put_slice(b"*2\r\n");
-    id_bulk(out, id);
-    header(out, b'*', fields.len() * 2);
-    for (name, value) in &fields {
-        bulk(out, name);
-        bulk(out, value);
-    }
-}
-
 fn id_bulk(out: &mut BytesMut, id: EntryId) {
     bulk(out, id.digits(&mut [0; TEXT_BYTES_MAX]));
-}
-
-fn bulk(out: &mut BytesMut, bytes: &[u8]) {
-    header(out, b'$', bytes.len());
-    out.extend_from_slice(bytes);
-    out.extend_from_slice(b"\r\n");
-}
-
-fn header(out: &mut BytesMut, kind: u8, number: usize) {
-    let mut digits = [0; 20];
-    let mut start = digits.len();
-    let mut rest = number;
-    loop {
-        start -= 1;
-        digits[start] = b"0123456789"[rest % 10];
-        rest /= 10;
-        if rest == 0 {
-            break;
-        }
-    }
-    out.put_u8(kind);
-    out.extend_from_slice(&digits[start..]);
-    out.extend_from_slice(b"\r\n");
 }

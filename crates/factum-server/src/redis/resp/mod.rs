@@ -6,7 +6,7 @@ mod parser;
 mod reply;
 mod request;
 
-pub(crate) use output::{Output, SendError};
+pub(crate) use output::{Output, SendError, bulk, header};
 pub(crate) use parser::{Parser, ParserLimits, ProtocolError, integer};
 pub(crate) use reply::Reply;
 pub(crate) use request::Request;

@@ -123,20 +123,16 @@ fn write(out: &mut BytesMut, reply: &Reply, protocol: Protocol) {
         Reply::SimpleText(text) => simple(out, text),
         Reply::Error(text) => error(out, text.as_bytes()),
         Reply::ErrorBytes(text) => error(out, text),
-        Reply::Integer(number) => header(out, b':', *number),
-        Reply::Bulk(bytes) => {
-            header(out, b'$', length(bytes.len()));
-            out.put_slice(bytes);
-            out.put_slice(b"\r\n");
-        }
+        Reply::Integer(integer) => number(out, b':', *integer),
+        Reply::Bulk(bytes) => bulk(out, bytes),
         Reply::Null => out.put_slice(if protocol == Protocol::Three { b"_\r\n" } else { b"$-1\r\n" }),
         Reply::NullArray => out.put_slice(if protocol == Protocol::Three { b"_\r\n" } else { b"*-1\r\n" }),
         Reply::Array(replies) => all(out, b'*', replies, protocol),
         Reply::Set(replies) => all(out, if protocol == Protocol::Three { b'~' } else { b'*' }, replies, protocol),
         Reply::Map(pairs) => {
             match protocol {
-                Protocol::Two => header(out, b'*', length(pairs.len() * 2)),
-                Protocol::Three => header(out, b'%', length(pairs.len())),
+                Protocol::Two => header(out, b'*', pairs.len() * 2),
+                Protocol::Three => header(out, b'%', pairs.len()),
             }
             for (key, value) in pairs {
                 write(out, key, protocol);
@@ -144,7 +140,7 @@ fn write(out: &mut BytesMut, reply: &Reply, protocol: Protocol) {
             }
         }
         Reply::Pairs(pairs) => {
-            header(out, b'*', length(if protocol == Protocol::Three { pairs.len() } else { pairs.len() * 2 }));
+            header(out, b'*', if protocol == Protocol::Three { pairs.len() } else { pairs.len() * 2 });
             for (first, second) in pairs {
                 if protocol == Protocol::Three {
                     header(out, b'*', 2);
@@ -155,9 +151,9 @@ fn write(out: &mut BytesMut, reply: &Reply, protocol: Protocol) {
         }
         Reply::Verbatim(text) => {
             match protocol {
-                Protocol::Two => header(out, b'$', length(text.len())),
+                Protocol::Two => header(out, b'$', text.len()),
                 Protocol::Three => {
-                    header(out, b'=', length(text.len() + 4));
+                    header(out, b'=', text.len() + 4);
                     out.put_slice(b"txt:");
                 }
             }
@@ -168,32 +164,46 @@ fn write(out: &mut BytesMut, reply: &Reply, protocol: Protocol) {
 }
 
 fn all(out: &mut BytesMut, kind: u8, replies: &[Reply], protocol: Protocol) {
-    header(out, kind, length(replies.len()));
+    header(out, kind, replies.len());
     for reply in replies {
         write(out, reply, protocol);
     }
 }
 
+/// Adds the kind and the count that an aggregate begins with.
+pub(crate) fn header(out: &mut BytesMut, kind: u8, count: usize) {
+    number(out, kind, length(count));
+}
+
+/// Adds a string.
+pub(crate) fn bulk(out: &mut BytesMut, bytes: &[u8]) {
+    out.reserve(bytes.len() + 26);
+    number(out, b'$', length(bytes.len()));
+    out.put_slice(bytes);
+    out.put_slice(b"\r\n");
+}
+
 /// A kind and a number, as they begin most replies.
-fn header(out: &mut BytesMut, kind: u8, number: i64) {
-    let mut digits = [0; 20];
-    let mut start = digits.len();
+fn number(out: &mut BytesMut, kind: u8, number: i64) {
+    let mut line = [0; 23];
+    let mut start = line.len() - 2;
+    line[start..].copy_from_slice(b"\r\n");
     let mut rest = number.unsigned_abs();
     loop {
         start -= 1;
-        digits[start] = b'0' + u8::try_from(rest % 10).expect("a digit");
+        line[start] = b"0123456789"[(rest % 10) as usize];
         rest /= 10;
         if rest == 0 {
             break;
         }
     }
-    out.reserve(24);
-    out.put_u8(kind);
     if number < 0 {
-        out.put_u8(b'-');
+        start -= 1;
+        line[start] = b'-';
     }
-    out.put_slice(&digits[start..]);
-    out.put_slice(b"\r\n");
+    start -= 1;
+    line[start] = kind;
+    out.put_slice(&line[start..]);
 }
 
 fn simple(out: &mut BytesMut, text: &str) {
