@@ -163,12 +163,13 @@ fn seconds(time: jiff::Timestamp) -> String {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
+    use bytes::{Bytes, BytesMut};
     use factum::{GlobalPosition, StreamId, StreamVersion};
     use jiff::Timestamp;
 
     use super::*;
-    use crate::redis::entry::{LastMetadata, event_of};
+    use crate::redis::entry::{LastMetadata, Shapes, event_of};
+    use crate::redis::resp::{bulk, header};
 
     fn there_and_back(fields: &[&[u8]], id: EntryId) -> RecordedEvent {
         let share = |place: usize| Bytes::copy_from_slice(fields[place]);
@@ -190,6 +191,18 @@ mod tests {
             fields_of(&recorded).into_iter().flat_map(|(name, value)| [name.into_owned(), value.into_owned()]).collect();
         assert_eq!(back, fields, "{recorded:?}");
         assert_eq!(recorded_id(&recorded), Some(id), "{recorded:?}");
+        let mut sent = BytesMut::new();
+        header(&mut sent, b'*', 2);
+        bulk(&mut sent, &id.text());
+        header(&mut sent, b'*', fields.len());
+        fields.iter().for_each(|text| bulk(&mut sent, text));
+        let mut shapes = Shapes::default();
+        // The second time its shape is known.
+        for _ in 0..2 {
+            let mut written = BytesMut::new();
+            shapes.write(id, &recorded, &mut written);
+            assert_eq!((shapes.id(&recorded), written), (Some(id), sent.clone()), "{recorded:?}");
+        }
         if !recorded.metadata.is_empty() {
             serde_json::from_slice::<serde_json::Value>(&recorded.metadata).expect("the metadata is JSON");
         }

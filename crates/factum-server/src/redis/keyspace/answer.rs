@@ -112,14 +112,23 @@ impl Plan {
 
 impl Entries {
     async fn write(self, store: &dyn EventStore, out: &mut Output) -> factum::Result<()> {
+        // How many there are is known only in the end; mostly it is as many as were asked for.
         let start = out.len();
+        let guess = self.view.len().min(self.limit.unwrap_or(u64::MAX));
+        header(out.bytes_mut(), b'*', usize::try_from(guess).unwrap_or(usize::MAX));
+        let guessed = out.len() - start;
         let count = self.write_each(store, out).await?;
+        let mut counted = BytesMut::new();
+        header(&mut counted, b'*', count);
         let out = out.bytes_mut();
-        // How many there are is known only now; what comes first is put there by turning what was written.
-        let before = out.len();
-        header(out, b'*', count);
-        let header_bytes = out.len() - before;
-        out[start..].rotate_right(header_bytes);
+        if counted.len() != guessed {
+            let entries = out.split_off(start + guessed);
+            out.truncate(start);
+            out.extend_from_slice(&counted);
+            out.extend_from_slice(&entries);
+        } else {
+            out[start..start + guessed].copy_from_slice(&counted);
+        }
         Ok(())
     }
 
