@@ -41,7 +41,8 @@ impl Entries {
         let (name, data) = (stream_name(category, 0), data(seed, ENTRY_BYTES - "type".len() - TYPE.len() - "data".len()));
         let start = self.bytes.len();
         request(&mut self.bytes, &[b"XADD", name.as_bytes(), b"*", b"type", TYPE.as_bytes(), b"data", data.as_bytes()]);
-        let stream = start + "*7\r\n$4\r\nXADD\r\n$10\r\n".len() + name.len() - "Order-0000".len() + "Order-".len();
+        let named = memchr::memmem::find(&self.bytes[start..], name.as_bytes()).expect("the request names its stream");
+        let stream = start + named + name.len() - STREAM_DIGITS;
         let order = self.bytes.len() - "\r\n".len() - data.len() + r#"{"order":"#.len();
         self.places.push((stream, order));
     }
@@ -107,9 +108,9 @@ mod tests {
             for number in 1_234..1_237 {
                 let stream = stream_name(category, number);
                 let at = words.iter().position(|word| *word == stream).expect("each stream is there");
-                let data: serde_json::Value = serde_json::from_str(words[at + 8]).expect("the data is JSON");
+                let data: serde_json::Value = serde_json::from_str(words[at + 10]).expect("the data is JSON");
                 assert_eq!(data["order"], 1_000_000_000 + number);
-                assert_eq!(words[at + 8].len() + "typeOrderPlaceddata".len(), ENTRY_BYTES);
+                assert_eq!(words[at + 10].len() + "typeOrderPlaceddata".len(), ENTRY_BYTES);
             }
         }
     }
