@@ -25,10 +25,6 @@ use crate::arguments::{Arguments, Command};
 use crate::console::{Console, Look};
 use crate::failure::Failure;
 
-/// A quarter of the server's time went into the system's allocator.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
