@@ -6,6 +6,8 @@
 
 mod consumer;
 mod history;
+#[cfg(feature = "embedded")]
+mod poison;
 #[cfg(any(feature = "postgres", feature = "redis"))]
 mod processes;
 #[path = "../stores/mod.rs"]
@@ -50,7 +52,19 @@ fn main() -> ExitCode {
             }
         };
     }
+    #[cfg(feature = "embedded")]
+    if let Ok(url) = std::env::var(poison::POISONED) {
+        return match in_runtime(poison::child(&url)) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("a consumer failed: {error:?}");
+                ExitCode::FAILURE
+            }
+        };
+    }
     let mut trials = vec![Trial::test("the_checker_notices_what_is_wrong", || history::the_checker_notices().map_err(Failed::from))];
+    #[cfg(feature = "embedded")]
+    trials.push(Trial::test("an_event_that_ends_each_process_is_parked", || in_runtime(poison::it_is_parked_after_so_many_processes())));
     let stores = stores::all();
     for store in stores.here.iter().filter(|store| ["memory", "file"].contains(&store.name())) {
         let store = store.clone();

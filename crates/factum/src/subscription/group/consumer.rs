@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
 use super::keeper::Keeper;
-use super::lane::{Lane, Taken, Then};
+use super::lane::{Care, Lane, Taken, Then};
 use super::reader;
-use super::shared::{Handle, Place, Shared};
+use super::shared::{Handle, Place, Shared, State};
 use crate::RecordedEvent;
 use crate::error::{Error, Result};
 
@@ -54,30 +54,43 @@ impl Consumer {
     /// What the store says, if that will not pass by itself.
     pub async fn next(&self) -> Result<Option<Delivery>> {
         loop {
-            let ready = self.shared.ready.notified();
-            let mut ready = std::pin::pin!(ready);
-            ready.as_mut().enable();
-            if let Some(delivery) = self.next_ready() {
+            // Whoever always finds something lets the others run, too: the reader, and the keeper of the lease.
+            tokio::task::coop::consume_budget().await;
+            let delivery = match self.next_ready() {
+                Some(delivery) => delivery,
+                None => match self.shared.wait_for_ready(|state| self.look(state)).await.transpose()? {
+                    Some(Some(delivery)) => delivery,
+                    Some(None) => return Ok(None),
+                    None => continue,
+                },
+            };
+            if delivery.care == Care::None || delivery.begin().await {
                 return Ok(Some(delivery));
             }
-            {
-                let mut state = self.shared.state();
-                if let Some(error) = state.failed.take() {
-                    state.failed = Some(Error::Unavailable { reason: format!("the consumer has ended: {error}"), source: None });
-                    return Err(error);
-                }
-                if state.stopping {
-                    return Ok(None);
-                }
-            }
-            ready.await;
         }
     }
 
-    /// The next event that can be handed out now.
+    /// What [`Consumer::next`] says now, unless it has to wait.
+    fn look(&self, state: &mut State) -> Option<Result<Option<Delivery>>> {
+        if let Some(taken) = self.shared.take(state) {
+            return Some(Ok(Some(self.deliver(taken))));
+        }
+        if let Some(error) = state.failed.take() {
+            state.failed = Some(Error::Unavailable { reason: format!("the consumer has ended: {error}"), source: None });
+            return Some(Err(error));
+        }
+        state.stopping.then_some(Ok(None))
+    }
+
+    /// The next event that can be handed out now. It does not wait to have it written that the event is in hand, as [`Consumer::next`] does
+    /// after a process has died.
     pub fn next_ready(&self) -> Option<Delivery> {
-        let (place, Taken { event, attempts }) = self.shared.take()?;
-        Some(Delivery { shared: self.shared.clone(), place, event: Some(event), attempt: attempts + 1 })
+        let taken = self.shared.take(&mut self.shared.state())?;
+        Some(self.deliver(taken))
+    }
+
+    fn deliver(&self, (place, Taken { event, attempts, care }): (Place, Taken)) -> Delivery {
+        Delivery { shared: self.shared.clone(), place, event: Some(event), attempt: attempts + 1, care }
     }
 
     /// How many events are in hand, wait in memory, and are parked in this consumer's lanes.
@@ -140,6 +153,7 @@ pub struct Delivery {
     place: Place,
     event: Option<RecordedEvent>,
     attempt: u32,
+    care: Care,
 }
 
 impl Delivery {
@@ -153,9 +167,26 @@ impl Delivery {
         &self.place.key
     }
 
-    /// Which attempt this is, from 1; the attempts before were negatively acknowledged.
+    /// Which attempt this is, from 1. The attempts before were negatively acknowledged, or the process that had the event in hand ended
+    /// without a word, as far as that is known.
     pub fn attempt(&self) -> u32 {
         self.attempt
+    }
+
+    /// Whether a process has ended without a word while it had this event in hand, perhaps because of it. Such events are handed out one
+    /// after the other.
+    pub fn is_suspect(&self) -> bool {
+        self.care == Care::Alone
+    }
+
+    /// Has it written that it is in hand; `false` if its key belongs to somebody else.
+    async fn begin(&self) -> bool {
+        let mut changes = 0;
+        let is_ours = self.shared.change(&self.place, |lane| {
+            changes = lane.begin(&self.place.key);
+            Then::Nothing
+        });
+        is_ours && self.shared.wait_until_written(&self.place, changes).await.is_ok()
     }
 
     /// The event is done. That is written down within moments; after a crash before that it comes again.
@@ -216,14 +247,7 @@ impl Delivery {
     }
 
     fn noted(&self, is_ours: bool) -> Result<()> {
-        if !is_ours {
-            return Err(self.shared.handed_over(&self.place));
-        }
-        let mut state = self.shared.state();
-        if !std::mem::replace(&mut state.has_news, true) {
-            self.shared.work.notify_one();
-        }
-        Ok(())
+        if is_ours { Ok(()) } else { Err(self.shared.handed_over(&self.place)) }
     }
 }
 
@@ -231,6 +255,9 @@ impl Drop for Delivery {
     fn drop(&mut self) {
         if let Some(event) = self.event.take() {
             self.shared.change(&self.place, |lane| lane.put_back(&self.place.key, event));
+        }
+        if self.care == Care::Alone {
+            self.shared.suspect_is_gone();
         }
     }
 }

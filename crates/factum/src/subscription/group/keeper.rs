@@ -178,10 +178,12 @@ impl Keeper {
 
     /// Takes a lane over. From here on no earlier owner can write to it.
     async fn take(&self, number: u16, version: RecordVersion, record: LaneRecord) -> Result<()> {
+        let was_left = record.owner.is_none();
         let taken = LaneRecord { owner: Some(self.shared.member.clone()), token: record.token + 1, ..record };
         match self.shared.records.lane(number)?.set(version, &taken).await {
             Ok(version) => {
-                let lane = Lane::taken_over(&taken, version, Instant::now());
+                let now = Instant::now();
+                let lane = Lane::taken_over(&taken, version, now, (!was_left).then(|| now + self.shared.lease));
                 let mut state = self.shared.state();
                 state.add(number, lane);
                 let lane = state.lanes.get_mut(&number).expect("it has just been added");
@@ -213,8 +215,7 @@ impl Keeper {
     /// The lane belongs to somebody else: what is in hand of it will not be acknowledged.
     fn lose(&self, state: &mut super::shared::State, number: u16) {
         tracing::info!(group = self.shared.name, lane = number, "a lane was taken over by another consumer");
-        state.lanes.remove(&number);
-        state.generation += 1;
+        state.remove(number);
         self.shared.written.notify_waiters();
         self.shared.room.notify_one();
     }
@@ -250,8 +251,9 @@ impl Keeper {
             Ok(version) => {
                 let mut state = self.shared.state();
                 if write.is_last {
-                    state.lanes.remove(&write.number);
-                    state.generation += 1;
+                    state.remove(write.number);
+                    // What waited in it makes room for others.
+                    self.shared.room.notify_one();
                 } else if let Some(lane) = state.lanes.get_mut(&write.number) {
                     lane.wrote(version, write.changes, write.read);
                 }

@@ -3,6 +3,7 @@
 //! Nothing here waits or asks a store. A key is in one of four states: something of it can be handed out, something is in hand, it is
 //! held up, or what comes next has to be read again because it was not kept.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
@@ -17,6 +18,10 @@ pub(super) type Key = SmolStr;
 /// So many events of one key are kept in memory; what comes after them is read again later.
 pub(super) const KEY_EVENTS_MAX: usize = 128;
 
+/// So many empty queues are kept, of so many events at most.
+const SPARE_MAX: usize = 64;
+const SPARE_EVENTS_MAX: usize = 8;
+
 pub(super) struct Lane {
     pub(super) token: u64,
     /// The record's version, which the next write expects.
@@ -27,6 +32,10 @@ pub(super) struct Lane {
     known: GlobalPosition,
     pub(super) keys: HashMap<Key, KeyState>,
     pub(super) in_hand: usize,
+    /// Until then it is written down of each event that it will be in hand.
+    careful_until: Option<Instant>,
+    /// Empty queues of keys that are gone, for the next ones.
+    spare: Vec<VecDeque<RecordedEvent>>,
     /// How many wait to hear that what they did is written.
     pub(super) awaited: usize,
     /// How many events are in the queues of all keys.
@@ -49,6 +58,10 @@ pub(super) struct KeyState {
     pub(super) after: GlobalPosition,
     pub(super) next_version: Option<u64>,
     attempts: u32,
+    /// The event in hand is known to be, by the record or soon.
+    is_begun: bool,
+    /// A process has ended with the first event in hand.
+    is_suspect: bool,
     /// It was behind when the lane was taken over, and the reader has not come to where the lane was then. Until it has, the key stays
     /// here even if nothing of it is left, because the reader takes an unknown key's events for done.
     resuming: bool,
@@ -84,11 +97,24 @@ pub(super) struct Taken {
     pub(super) event: RecordedEvent,
     /// How often it was tried before.
     pub(super) attempts: u32,
+    pub(super) care: Care,
+}
+
+/// How an event is handed out, after an owner of the lane has ended without a word: its handler may have been the reason.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Care {
+    None,
+    /// It is written down first that it will be in hand.
+    Written,
+    /// The same, and no other such event is in hand at the time: a process has ended with it in hand.
+    Alone,
 }
 
 impl Lane {
     /// The lane as its record says, now that it is ours. Keys that are held up come with the moment when they no longer are.
-    pub(super) fn taken_over(record: &LaneRecord, version: RecordVersion, now: Instant) -> Self {
+    ///
+    /// Whoever had it before and did not give it back may have ended because of an event, which is looked out for `careful_until` then.
+    pub(super) fn taken_over(record: &LaneRecord, version: RecordVersion, now: Instant, careful_until: Option<Instant>) -> Self {
         let keys: HashMap<Key, KeyState> =
             record.keys.iter().map(|cursor| (Key::from(cursor.key.as_str()), KeyState::of(cursor, now))).collect();
         let behind = keys.values().filter(|key| matches!(key.state, State::Ready)).map(|key| key.after).min();
@@ -99,6 +125,8 @@ impl Lane {
             known: record.read,
             keys,
             in_hand: 0,
+            spare: Vec::new(),
+            careful_until,
             awaited: 0,
             queued: 0,
             is_leaving: false,
@@ -110,19 +138,22 @@ impl Lane {
 
     /// An event that the reader came upon, behind `read`.
     pub(super) fn accept(&mut self, key: Key, event: RecordedEvent, by_stream: bool) -> Then {
-        use std::collections::hash_map::Entry;
         let is_known = event.position <= self.known;
         match self.keys.entry(key) {
             Entry::Vacant(_) if is_known => Then::Nothing,
             Entry::Vacant(place) => {
                 let next_version = by_stream.then(|| event.version.get());
+                let mut queue = self.spare.pop().unwrap_or_default();
+                queue.push_back(event);
                 place.insert(KeyState {
                     after: self.read.max(self.known),
-                    queue: VecDeque::from([event]),
+                    queue,
                     has_more: false,
                     state: State::Ready,
                     next_version,
                     attempts: 0,
+                    is_begun: false,
+                    is_suspect: false,
                     resuming: false,
                 });
                 self.queued += 1;
@@ -149,25 +180,44 @@ impl Lane {
     }
 
     /// Takes the next event of a key in hand, if there is one.
-    pub(super) fn take(&mut self, key: &Key) -> Option<Taken> {
+    pub(super) fn take(&mut self, key: &Key, now: Instant) -> Option<Taken> {
+        let is_careful = self.careful_until.is_some_and(|until| now < until);
         let state = self.keys.get_mut(key)?;
         if !matches!(state.state, State::Ready) || self.is_leaving {
             return None;
         }
         let event = state.queue.pop_front()?;
-        state.state = State::InHand;
+        (state.state, state.is_begun) = (State::InHand, false);
         self.in_hand += 1;
         self.queued -= 1;
-        Some(Taken { event, attempts: state.attempts })
+        let care = match (state.is_suspect, is_careful) {
+            (true, _) => Care::Alone,
+            (false, true) => Care::Written,
+            (false, false) => Care::None,
+        };
+        Some(Taken { event, attempts: state.attempts, care })
+    }
+
+    /// Whether a process has ended with the next event of a key in hand.
+    pub(super) fn is_suspect(&self, key: &Key) -> bool {
+        self.keys.get(key).is_some_and(|state| state.is_suspect)
+    }
+
+    /// The event in hand is to be written down as such. Somebody waits for that.
+    pub(super) fn begin(&mut self, key: &Key) -> u64 {
+        if let Some(state) = self.keys.get_mut(key) {
+            state.is_begun = true;
+        }
+        self.changes += 1;
+        self.awaited += 1;
+        self.changes
     }
 
     /// The event in hand is done.
     pub(super) fn done(&mut self, key: &Key, event: &RecordedEvent) -> Then {
         self.in_hand -= 1;
         self.changes += 1;
-        let Some(state) = self.keys.get_mut(key) else { return Then::Nothing };
-        state.pass(event.position, event.version.get());
-        self.go_on(key)
+        self.go_on_after(key, |state| state.pass(event.position, event.version.get()))
     }
 
     /// The event in hand goes back to where it was.
@@ -185,6 +235,7 @@ impl Lane {
         self.changes += 1;
         let Some(state) = self.keys.get_mut(key) else { return };
         state.attempts += 1;
+        state.is_suspect = false;
         self.queued -= state.hold(ParkedEvent::new(event, state.attempts, reason), until);
     }
 
@@ -215,7 +266,14 @@ impl Lane {
     }
 
     fn go_on(&mut self, key: &Key) -> Then {
-        let Some(state) = self.keys.get_mut(key) else { return Then::Nothing };
+        self.go_on_after(key, |_| {})
+    }
+
+    /// Changes a key, and says what comes next for it; it is looked up once, because this happens for each event.
+    fn go_on_after(&mut self, key: &Key, change: impl FnOnce(&mut KeyState)) -> Then {
+        let Entry::Occupied(mut place) = self.keys.entry(key.clone()) else { return Then::Nothing };
+        let state = place.get_mut();
+        change(state);
         state.state = State::Ready;
         if !state.queue.is_empty() {
             return Then::Ready;
@@ -224,7 +282,10 @@ impl Lane {
             return state.load();
         }
         if state.is_done() {
-            self.keys.remove(key);
+            let queue = place.remove().queue;
+            if self.spare.len() < SPARE_MAX && queue.capacity() <= SPARE_EVENTS_MAX {
+                self.spare.push(queue);
+            }
         }
         Then::Nothing
     }
@@ -318,7 +379,10 @@ impl KeyState {
             state: held.map_or(State::Ready, |event| State::Held { event, until }),
             after: cursor.after,
             next_version: cursor.next_version,
-            attempts: cursor.attempts,
+            // In the record of an owner that left in order nothing is in hand.
+            attempts: cursor.attempts + u32::from(cursor.begun),
+            is_begun: false,
+            is_suspect: cursor.suspect || cursor.begun,
             resuming: true,
         }
     }
@@ -345,7 +409,7 @@ impl KeyState {
     /// Everything up to here is done.
     fn pass(&mut self, position: GlobalPosition, version: u64) {
         self.after = position;
-        self.attempts = 0;
+        (self.attempts, self.is_suspect) = (0, false);
         self.next_version = self.next_version.map(|_| version + 1);
     }
 
@@ -375,6 +439,8 @@ impl KeyState {
             after: self.after,
             next_version: self.next_version,
             attempts: self.attempts,
+            begun: self.is_begun && matches!(self.state, State::InHand),
+            suspect: self.is_suspect,
             wait,
             parked: until == Some(None),
             event,
@@ -415,6 +481,8 @@ mod tests {
             after: at(after),
             next_version: None,
             attempts: 0,
+            begun: false,
+            suspect: false,
             wait: waits,
             event: waits.map(|_| ParkedEvent::new(&event(key, after + 1), 1, "not yet")),
             parked: false,
@@ -422,7 +490,7 @@ mod tests {
         };
         let keys = vec![cursor("behind", 2, None), cursor("waits", 4, Some(0))];
         let record = LaneRecord { owner: None, token: 1, read: at(9), keys };
-        let mut lane = Lane::taken_over(&record, RecordVersion::new(1), now);
+        let mut lane = Lane::taken_over(&record, RecordVersion::new(1), now, None);
         let (behind, waits) = (Key::from("behind"), Key::from("waits"));
         assert_eq!(lane.read, at(2));
         assert_eq!(lane.accept(behind.clone(), event("behind", 3), false), Then::Ready);
@@ -435,7 +503,7 @@ mod tests {
         assert_eq!(lane.accept(Key::from("done"), event("done", 6), false), Then::Nothing);
         lane.passed(at(9));
         for (key, position) in [(&waits, 5), (&behind, 3), (&waits, 8)] {
-            let taken = lane.take(key).expect("it is ready").event;
+            let taken = lane.take(key, now).expect("it is ready").event;
             assert_eq!(taken.position, at(position));
             lane.done(key, &taken);
         }

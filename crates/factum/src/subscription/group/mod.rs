@@ -313,6 +313,14 @@ impl Runner {
     async fn work(&self, consumer: &Consumer) -> Result<()> {
         while let Some(delivery) = consumer.next().await? {
             let attempt = delivery.attempt();
+            if delivery.is_suspect() && !self.backoff.allows(attempt - 1) && self.on_failure == OnFailure::Park {
+                tracing::warn!(group = self.name, position = %delivery.event().position, attempt, "an event that ends processes is parked");
+                telemetry::parked(&self.name);
+                match delivery.park("each process that had it in hand ended without a word") {
+                    Ok(()) | Err(Error::HandedOver { .. }) => continue,
+                    Err(error) => return Err(error),
+                }
+            }
             let noted = match self.handlers.handle(&self.name, delivery.event()).await {
                 Ok(()) => delivery.ack(),
                 Err(error) => {

@@ -11,8 +11,6 @@ use crate::error::Result;
 use crate::subscription::processor::STORE;
 use crate::{GlobalPosition, ReadLog, ReadStream, RecordedEvent, StreamId, StreamVersion, Subscription, SubscriptionOptions};
 
-/// So many events are given to the lanes at once.
-const CHUNK: usize = 256;
 /// So many keys are read for at once.
 const LOADS_AT_ONCE: usize = 8;
 
@@ -37,7 +35,7 @@ async fn read_for_lanes(shared: &Shared, failures: &mut u32) -> Result<()> {
     let (generation, after) = wait_for_lanes(shared).await;
     let options = SubscriptionOptions { after, query: shared.query.clone(), poll_interval: shared.poll_interval };
     let mut subscription = Subscription::new(shared.store.clone(), options);
-    let mut chunk: Vec<RecordedEvent> = Vec::with_capacity(CHUNK);
+    let mut chunk: Vec<RecordedEvent> = Vec::new();
     loop {
         let Some(room) = wait_for_room(shared, generation).await else { return Ok(()) };
         let mut caught_up = false;
@@ -84,14 +82,15 @@ async fn wait_for_lanes(shared: &Shared) -> (u64, GlobalPosition) {
 async fn wait_for_room(shared: &Shared, generation: u64) -> Option<usize> {
     loop {
         {
-            let state = shared.state();
+            let mut state = shared.state();
             if state.generation != generation || state.lanes.is_empty() {
                 return None;
             }
-            let room = shared.window.saturating_sub(state.queued());
+            let room = shared.room(&state);
             if room > 0 {
-                return Some(room.min(CHUNK));
+                return Some(room);
             }
+            state.wait_for_room();
         }
         shared.room.notified().await;
     }

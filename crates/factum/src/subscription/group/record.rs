@@ -57,6 +57,13 @@ pub(super) struct Cursor {
     /// How often the first of them has failed.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub(super) attempts: u32,
+    /// It was said, before the first of them was handed out, that it would be; so that whoever takes over from a process that ended with
+    /// it in hand knows that this was an attempt.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) begun: bool,
+    /// A process has ended with the first of them in hand.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) suspect: bool,
     /// How long it still has to wait, in milliseconds from when this was written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) wait: Option<u64>,

@@ -1,17 +1,20 @@
 //! What the handles and the background tasks of one consumer process share: its lanes, and what can be handed out of them.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
 use super::KeyOf;
-use super::lane::{Key, Lane, Taken, Then};
+use super::lane::{Care, Key, Lane, Taken, Then};
 use super::record::{GroupRecords, lane_of};
 use crate::error::Error;
 use crate::{GlobalPosition, Query, RecordedEvent, SharedStore};
+
+/// So many events are given to the lanes at once.
+const CHUNK: usize = 256;
 
 /// What a group does, and with what.
 pub(super) struct Shared {
@@ -49,8 +52,17 @@ pub(super) struct Place {
 
 #[derive(Default)]
 pub(super) struct State {
-    pub(super) lanes: HashMap<u16, Lane>,
+    pub(super) lanes: BTreeMap<u16, Lane>,
     ready: VecDeque<Place>,
+    /// Keys whose event is to be handed out while no other such event is; and whether one is.
+    suspects: VecDeque<Place>,
+    has_suspect: bool,
+    /// How many handles wait for something to be handed out.
+    waiting: usize,
+    /// How many events are in the queues of all lanes.
+    queued: usize,
+    /// The reader waits for room for more events.
+    wants_room: bool,
     pub(super) loads: Vec<Place>,
     timers: BinaryHeap<Reverse<(Instant, Place)>>,
     /// Goes up when there are other lanes to read for.
@@ -134,9 +146,8 @@ impl Shared {
         }
         state.lanes.values_mut().for_each(|lane| lane.passed(position));
         state.head = state.head.max(position);
-        if woken > 0 {
-            self.ready.notify_waiters();
-        }
+        state.count();
+        self.wake_for(state, woken);
         true
     }
 
@@ -146,7 +157,7 @@ impl Shared {
             Then::Nothing => {}
             Then::Ready => {
                 state.ready.push_back(place);
-                self.ready.notify_waiters();
+                self.wake_for(state, 1);
             }
             Then::Load => {
                 state.loads.push(place);
@@ -155,39 +166,97 @@ impl Shared {
         }
     }
 
+    /// Wakes one handle for each key that has become ready, and none that does not wait.
+    fn wake_for(&self, state: &State, keys: usize) {
+        (0..keys.min(state.waiting)).for_each(|_| self.ready.notify_one());
+    }
+
     /// Changes a lane, if it is still ours, and does what its key asks for.
     pub(super) fn change(&self, place: &Place, change: impl FnOnce(&mut Lane) -> Then) -> bool {
         let mut guard = self.state();
         let state = &mut *guard;
         let Some(lane) = state.lanes.get_mut(&place.lane).filter(|lane| lane.token == place.token) else { return false };
+        let (queued, changes) = (lane.queued, lane.changes);
         let then = change(lane);
-        let is_left = lane.is_left();
-        let is_idle = state.stopping;
-        self.then(state, place.clone(), then);
-        let has_room = state.has_room(self.window);
+        state.queued = state.queued + lane.queued - queued;
+        let is_news = lane.changes > changes && !std::mem::replace(&mut state.has_news, true);
+        let is_work = is_news || lane.is_left() || state.stopping;
+        match then {
+            Then::Nothing => {}
+            Then::Ready | Then::Load => self.then(state, place.clone(), then),
+        }
+        let is_room = self.gives_room(state);
         drop(guard);
-        if is_left || is_idle {
+        if is_work {
             self.work.notify_one();
         }
-        if has_room {
+        if is_room {
             self.room.notify_one();
         }
         true
     }
 
+    /// How many more events the reader may bring; none until that is worth its while.
+    pub(super) fn room(&self, state: &State) -> usize {
+        let room = self.window.saturating_sub(state.queued);
+        if room < (self.window / 8).clamp(1, CHUNK) { 0 } else { room.min(CHUNK) }
+    }
+
+    /// Whether the reader is to be woken, because there is room now that it waits for.
+    fn gives_room(&self, state: &mut State) -> bool {
+        let is_room = state.wants_room && self.room(state) > 0;
+        state.wants_room &= !is_room;
+        is_room
+    }
+
     /// An event to hand out, if there is one and we may.
-    pub(super) fn take(&self) -> Option<(Place, Taken)> {
-        let mut guard = self.state();
-        let state = &mut *guard;
-        if state.stopping || state.valid_until.is_none_or(|until| Instant::now() >= until) {
+    pub(super) fn take(&self, state: &mut State) -> Option<(Place, Taken)> {
+        let now = Instant::now();
+        if state.stopping || state.valid_until.is_none_or(|until| now >= until) {
             return None;
         }
         while let Some(place) = state.ready.pop_front() {
-            let lane = state.lanes.get_mut(&place.lane).filter(|lane| lane.token == place.token);
-            if let Some(taken) = lane.and_then(|lane| lane.take(&place.key)) {
+            let Some(lane) = state.lanes.get_mut(&place.lane).filter(|lane| lane.token == place.token) else { continue };
+            if state.has_suspect && lane.is_suspect(&place.key) {
+                state.suspects.push_back(place);
+                continue;
+            }
+            if let Some(taken) = lane.take(&place.key, now) {
+                state.queued -= 1;
+                state.has_suspect |= taken.care == Care::Alone;
+                if self.gives_room(state) {
+                    self.room.notify_one();
+                }
                 return Some((place, taken));
             }
         }
+        None
+    }
+
+    /// The event that was to be handed out alone no longer is in hand.
+    pub(super) fn suspect_is_gone(&self) {
+        let mut guard = self.state();
+        let state = &mut *guard;
+        state.has_suspect = false;
+        let keys = state.suspects.len();
+        state.ready.append(&mut state.suspects);
+        self.wake_for(state, keys);
+    }
+
+    /// Waits until something may be there to be handed out. What becomes ready after `look` has found nothing is not missed.
+    pub(super) async fn wait_for_ready<T>(&self, look: impl FnOnce(&mut State) -> Option<T>) -> Option<T> {
+        let ready = self.ready.notified();
+        let mut ready = std::pin::pin!(ready);
+        ready.as_mut().enable();
+        let _waiting = {
+            let mut state = self.state();
+            if let Some(found) = look(&mut state) {
+                return Some(found);
+            }
+            state.waiting += 1;
+            Waiting { shared: self }
+        };
+        ready.await;
         None
     }
 
@@ -236,18 +305,43 @@ impl State {
         }
         self.lanes.insert(number, lane);
         self.generation += 1;
+        self.count();
     }
 
+    /// Lets go of a lane.
+    pub(super) fn remove(&mut self, number: u16) {
+        self.lanes.remove(&number);
+        self.generation += 1;
+        self.count();
+    }
+
+    fn count(&mut self) {
+        self.queued = self.lanes.values().map(|lane| lane.queued).sum();
+    }
+
+    /// How many events wait in memory.
     pub(super) fn queued(&self) -> usize {
-        self.lanes.values().map(|lane| lane.queued).sum()
+        self.queued
+    }
+
+    /// The reader waits from here on until there is room.
+    pub(super) fn wait_for_room(&mut self) {
+        self.wants_room = true;
     }
 
     pub(super) fn in_hand(&self) -> usize {
         self.lanes.values().map(|lane| lane.in_hand).sum()
     }
+}
 
-    pub(super) fn has_room(&self, window: usize) -> bool {
-        self.queued() < window
+/// A handle that waits, which is counted until it no longer does.
+struct Waiting<'a> {
+    shared: &'a Shared,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.shared.state().waiting -= 1;
     }
 }
 
