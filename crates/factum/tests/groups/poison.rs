@@ -1,11 +1,11 @@
 //! An event whose handler ends the process: it is parked after so many processes, and nothing else is.
 
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use factum::{Backoff, EventStoreExt, ExpectedVersion, Group, Groups, NewEvent, SharedStore, StreamId};
 
-use crate::Outcome;
+use crate::{Outcome, PATIENCE};
 
 /// Names the store to a child that runs the handlers.
 pub(crate) const POISONED: &str = "FACTUM_GROUP_POISONED";
@@ -23,7 +23,15 @@ fn group(store: SharedStore) -> Group {
 
 /// The child: handles everything, and ends when all is handled or parked, if it comes to that.
 pub(crate) async fn child(url: &str) -> Outcome {
-    let store = factum::connect(url).await?;
+    // Whoever had the store before may still be about to leave.
+    let begun = Instant::now();
+    let store = loop {
+        match factum::connect(url).await {
+            Ok(store) => break store,
+            Err(error) if error.is_retryable() && begun.elapsed() < PATIENCE => tokio::time::sleep(Duration::from_millis(50)).await,
+            Err(error) => return Err(error.into()),
+        }
+    };
     let head = store.head().await?;
     let groups = Groups::new(store.clone());
     let handled = async {
@@ -55,7 +63,14 @@ pub(crate) async fn it_is_parked_after_so_many_processes() -> Outcome {
     }
     store.close().await?;
     let mut deaths = 0;
-    while !Command::new(std::env::current_exe()?).env(POISONED, &url).status()?.success() {
+    loop {
+        let status = Command::new(std::env::current_exe()?).env(POISONED, &url).status()?;
+        if status.success() {
+            break;
+        }
+        if status.code().is_some() {
+            return Err(format!("a process ended in another way: {status}").into());
+        }
         deaths += 1;
         if deaths > DEATHS_MAX {
             return Err(format!("it has ended {deaths} processes").into());
