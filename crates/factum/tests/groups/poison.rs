@@ -62,6 +62,8 @@ pub(crate) async fn it_is_parked_after_so_many_processes() -> Outcome {
         store.append_to(&stream, ExpectedVersion::Any, vec![NewEvent::json("Placed", &())?]).await?;
     }
     store.close().await?;
+    // The store is another process's from here on.
+    drop(store);
     let mut deaths = 0;
     loop {
         let status = Command::new(std::env::current_exe()?).env(POISONED, &url).status()?;
