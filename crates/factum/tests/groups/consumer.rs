@@ -41,6 +41,14 @@ async fn handle(delivery: Delivery, who: &str, say: &Say, chance: &mut Chance) -
     let (key, version) = (delivery.key().to_owned(), delivery.event().version.get());
     let tell = |what| say(Step { who: who.to_owned(), key: key.clone(), version, what, at: now() });
     tell(What::Begin);
+    // Stretches of a key are handled in no time and acknowledged without waiting, so that consumers take events ahead.
+    if version / 8 % 2 == 1 {
+        tell(What::Ack);
+        if !refused(delivery.ack())? {
+            tell(What::Refused);
+        }
+        return Ok(());
+    }
     tokio::time::sleep(Duration::from_micros(chance.below(3_000))).await;
     if chance.below(20) == 0 {
         tell(What::Nack);

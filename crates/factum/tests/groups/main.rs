@@ -109,7 +109,8 @@ pub(crate) async fn record(store: &SharedStore, chance: &mut Chance) -> Outcome<
         store.append_to(&StreamId::new(&key)?, ExpectedVersion::Any, new).await?;
         *keys.entry(key).or_default() += count;
         left -= count;
-        if chance.below(4) == 0 {
+        // The first third is there at once, so that there is a queue.
+        if left < events() * 2 / 3 && chance.below(4) == 0 {
             tokio::time::sleep(Duration::from_millis(chance.below(60))).await;
         }
     }

@@ -20,6 +20,7 @@ pub(crate) const RULES: &[(&str, Rule)] = rules![
     keys_of_ones_own_are_kept_in_order,
     a_group_goes_on_where_it_was_and_can_be_reset,
     more_than_fits_in_memory_is_read_again,
+    a_busy_handle_holds_up_nothing_but_what_it_has_in_hand,
     members_that_disagree_are_refused,
     handlers_run_until_they_are_stopped,
 ];
@@ -320,6 +321,30 @@ async fn more_than_fits_in_memory_is_read_again(scene: Scene) -> Verdict {
     let rest = take(&consumer, 699).await?;
     assert!(in_order(&rest) && rest.iter().all(|(key, _)| key == "Long-1"));
     stop_at_the_end(&scene, consumer).await
+}
+
+async fn a_busy_handle_holds_up_nothing_but_what_it_has_in_hand(scene: Scene) -> Verdict {
+    for stream in 0..150 {
+        scene.append(&format!("Order-{stream}"), "Placed", 0..2).await?;
+    }
+    let (first, second) = {
+        let consumer = group(&scene).join().await?;
+        (consumer.clone(), consumer)
+    };
+    // As quick as it is, it takes events ahead, and keeps its acknowledgements to itself for a moment. Then it is slow.
+    let mut taken = take(&first, 40).await?;
+    let busy = first.next().await?.ok_or("it has ended")?;
+    let (key, at) = (busy.key().to_owned(), number(busy.event()));
+    let others = 300 - 41 - usize::from(at == 0);
+    taken.extend(take(&second, others).await?);
+    assert!(in_order(&taken), "{taken:?}");
+    assert!(second.next_ready().is_none(), "what is left stands behind what is in hand");
+    let load = second.load();
+    assert_eq!((load.in_hand, load.queued), (1, usize::from(at == 0)), "of {key} at {at}");
+    busy.ack()?;
+    take(&second, usize::from(at == 0)).await?;
+    drop(first);
+    stop_at_the_end(&scene, second).await
 }
 
 async fn members_that_disagree_are_refused(scene: Scene) -> Verdict {

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
 
+use super::hand::Hand;
 use super::keeper::Keeper;
 use super::lane::{Care, Lane, Taken, Then};
 use super::reader;
@@ -16,10 +17,16 @@ use crate::error::{Error, Result};
 ///
 /// The clones of one consumer read the log once, for all of them. Dropping the last one leaves the group as a crash does: the others
 /// take over what it had when the lease is over. [`Consumer::stop`] hands it over at once.
-#[derive(Clone)]
 pub struct Consumer {
     shared: Handle,
+    hand: Arc<Hand>,
     tasks: Arc<Tasks>,
+}
+
+impl Clone for Consumer {
+    fn clone(&self) -> Self {
+        Self { shared: self.shared.clone(), hand: Hand::new(self.shared.clone()), tasks: self.tasks.clone() }
+    }
 }
 
 /// The background tasks, which end with the last handle.
@@ -43,7 +50,11 @@ impl Consumer {
         let mut readers = JoinSet::new();
         readers.spawn(reader::read(shared.clone()));
         readers.spawn(reader::load(shared.clone()));
-        Self { shared, tasks: Arc::new(Tasks { keeper: Mutex::new(Some(keeper)), readers: Mutex::new(readers) }) }
+        Self {
+            hand: Hand::new(shared.clone()),
+            shared,
+            tasks: Arc::new(Tasks { keeper: Mutex::new(Some(keeper)), readers: Mutex::new(readers) }),
+        }
     }
 
     /// The next event; waits until there is one. `None` once the consumer is stopped. Cancelling it loses nothing.
@@ -72,7 +83,7 @@ impl Consumer {
 
     /// What [`Consumer::next`] says now, unless it has to wait.
     fn look(&self, state: &mut State) -> Option<Result<Option<Delivery>>> {
-        if let Some(taken) = self.shared.take(state) {
+        if let Some(taken) = self.hand.take(state) {
             return Some(Ok(Some(self.deliver(taken))));
         }
         if let Some(error) = state.failed.take() {
@@ -85,22 +96,23 @@ impl Consumer {
     /// The next event that can be handed out now. It does not wait to have it written that the event is in hand, as [`Consumer::next`] does
     /// after a process has died.
     pub fn next_ready(&self) -> Option<Delivery> {
-        let taken = self.shared.take(&mut self.shared.state())?;
+        let taken = self.hand.next().or_else(|| self.hand.take(&mut self.shared.state()))?;
         Some(self.deliver(taken))
     }
 
-    fn deliver(&self, (place, Taken { event, attempts, care }): (Place, Taken)) -> Delivery {
-        Delivery { shared: self.shared.clone(), place, event: Some(event), attempt: attempts + 1, care }
+    fn deliver(&self, (place, Taken { event, attempts, care }, losses): (Place, Taken, u64)) -> Delivery {
+        Delivery { hand: self.hand.clone(), place, event: Some(event), attempt: attempts + 1, care, losses }
     }
 
     /// How many events are in hand, wait in memory, and are parked in this consumer's lanes.
     pub fn load(&self) -> Load {
-        let state = self.shared.state();
+        let mut state = self.shared.state();
+        let ahead = self.shared.note_all(&mut state);
         let position = state.lanes.values().map(|lane| lane.read).min();
         Load {
             lanes: state.lanes.len(),
-            in_hand: state.in_hand(),
-            queued: state.queued(),
+            in_hand: state.in_hand() - ahead,
+            queued: state.queued() + ahead,
             parked: state.lanes.values().map(Lane::parked).sum(),
             position: position.unwrap_or_default(),
             head: state.head,
@@ -113,7 +125,11 @@ impl Consumer {
     /// # Errors
     /// What the store says.
     pub async fn stop(&self) -> Result<()> {
-        self.shared.state().stopping = true;
+        {
+            let mut state = self.shared.state();
+            state.stopping = true;
+            self.shared.gather(&mut state);
+        }
         self.tasks.readers.lock().expect("no holder of this lock panics").abort_all();
         self.shared.wake_all();
         let keeper = self.tasks.keeper.lock().expect("no holder of this lock panics").take();
@@ -149,11 +165,13 @@ pub struct Load {
 ///
 /// Dropping it puts it back.
 pub struct Delivery {
-    shared: Handle,
+    hand: Arc<Hand>,
     place: Place,
     event: Option<RecordedEvent>,
     attempt: u32,
     care: Care,
+    /// How many lanes had been lost when it was handed out.
+    losses: u64,
 }
 
 impl Delivery {
@@ -182,11 +200,11 @@ impl Delivery {
     /// Has it written that it is in hand; `false` if its key belongs to somebody else.
     async fn begin(&self) -> bool {
         let mut changes = 0;
-        let is_ours = self.shared.change(&self.place, |lane| {
+        let is_ours = self.hand.shared.change(&self.place, |lane| {
             changes = lane.begin(&self.place.key);
             Then::Nothing
         });
-        is_ours && self.shared.wait_until_written(&self.place, changes).await.is_ok()
+        is_ours && self.hand.shared.wait_until_written(&self.place, changes).await.is_ok()
     }
 
     /// The event is done. That is written down within moments; after a crash before that it comes again.
@@ -194,6 +212,11 @@ impl Delivery {
     /// # Errors
     /// [`Error::HandedOver`] if the key is known to belong to another consumer now, who gets the event again.
     pub fn ack(mut self) -> Result<()> {
+        let RecordedEvent { position, version, .. } = *self.event();
+        if self.care == Care::None && self.hand.acknowledge(&self.place, position, version, self.losses) {
+            self.event = None;
+            return Ok(());
+        }
         self.done(|_| {}).map(drop)
     }
 
@@ -203,7 +226,7 @@ impl Delivery {
     /// [`Error::HandedOver`] if the key belongs to another consumer now: this acknowledgement counts for nothing.
     pub async fn ack_durably(mut self) -> Result<()> {
         let changes = self.done(|lane| lane.awaited += 1)?;
-        self.shared.wait_until_written(&self.place, changes).await
+        self.hand.shared.wait_until_written(&self.place, changes).await
     }
 
     /// The event could not be handled: it comes again after `delay`, and the others of its key after it.
@@ -225,8 +248,8 @@ impl Delivery {
     fn done(&mut self, and: impl FnOnce(&mut Lane)) -> Result<u64> {
         let event = self.event.take().expect("it is taken out only once");
         let mut changes = 0;
-        let is_ours = self.shared.change(&self.place, |lane| {
-            let then = lane.done(&self.place.key, &event);
+        let is_ours = self.hand.shared.change(&self.place, |lane| {
+            let then = lane.done(&self.place.key, event.position, event.version);
             and(lane);
             changes = lane.changes;
             then
@@ -236,28 +259,28 @@ impl Delivery {
 
     fn hold(mut self, reason: &str, until: Option<Instant>) -> Result<()> {
         let event = self.event.take().expect("it is taken out only once");
-        let is_ours = self.shared.change(&self.place, |lane| {
+        let is_ours = self.hand.shared.change(&self.place, |lane| {
             lane.hold(&self.place.key, &event, reason, until);
             Then::Nothing
         });
         if let Some(until) = until {
-            Shared::wake_at(&mut self.shared.state(), until, self.place.clone());
+            Shared::wake_at(&mut self.hand.shared.state(), until, self.place.clone());
         }
         self.noted(is_ours)
     }
 
     fn noted(&self, is_ours: bool) -> Result<()> {
-        if is_ours { Ok(()) } else { Err(self.shared.handed_over(&self.place)) }
+        if is_ours { Ok(()) } else { Err(self.hand.shared.handed_over(&self.place)) }
     }
 }
 
 impl Drop for Delivery {
     fn drop(&mut self) {
         if let Some(event) = self.event.take() {
-            self.shared.change(&self.place, |lane| lane.put_back(&self.place.key, event));
+            self.hand.shared.change(&self.place, |lane| lane.put_back(&self.place.key, event));
         }
         if self.care == Care::Alone {
-            self.shared.suspect_is_gone();
+            self.hand.shared.suspect_is_gone();
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Keeping a place in the group: heartbeats, a fair share of the lanes, and what is done written to their records.
 
 use std::collections::HashMap;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
@@ -67,6 +68,12 @@ impl Keeper {
         }
         let (is_urgent, is_changed) = {
             let mut state = self.shared.state();
+            // Until it is to be written, one thing that is acknowledged is news, and what follows is not.
+            if self.next_write.is_none() {
+                self.shared.hear_news(&mut state);
+            } else {
+                self.shared.note_all(&mut state);
+            }
             let is_left = state.lanes.values().any(Lane::is_left);
             (std::mem::take(&mut state.is_urgent) || is_left, state.lanes.values().any(Lane::is_changed))
         };
@@ -160,6 +167,9 @@ impl Keeper {
                     lane.is_leaving = true;
                 }
             }
+            if state.lanes.values().any(|lane| lane.is_leaving) {
+                shared.gather(&mut state);
+            }
             held.len()
         };
         // Members begin at different ends, so that they seldom try to take the same one.
@@ -215,6 +225,9 @@ impl Keeper {
     /// The lane belongs to somebody else: what is in hand of it will not be acknowledged.
     fn lose(&self, state: &mut super::shared::State, number: u16) {
         tracing::info!(group = self.shared.name, lane = number, "a lane was taken over by another consumer");
+        // In this order: what is acknowledged after this is compared with what is lost, and nothing of it is taken ahead any more.
+        self.shared.gather(state);
+        self.shared.losses.fetch_add(1, Ordering::SeqCst);
         state.remove(number);
         self.shared.written.notify_waiters();
         self.shared.room.notify_one();
@@ -225,7 +238,7 @@ impl Keeper {
         let now = Instant::now();
         let writes: Vec<_> = {
             let mut state = self.shared.state();
-            state.has_news = false;
+            self.shared.hear_news(&mut state);
             let due = |lane: &&Lane| match which {
                 Which::All => true,
                 Which::Changed => lane.is_changed() || lane.is_left(),

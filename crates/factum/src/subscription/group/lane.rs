@@ -11,9 +11,12 @@ use smol_str::SmolStr;
 
 use super::record::{Cursor, LaneRecord, Order};
 use crate::subscription::parked::ParkedEvent;
-use crate::{GlobalPosition, RecordVersion, RecordedEvent};
+use crate::{GlobalPosition, RecordVersion, RecordedEvent, StreamVersion};
 
 pub(super) type Key = SmolStr;
+
+/// Each event is looked up three times by its key; this hash is quicker than the standard one.
+type Keys = HashMap<Key, KeyState, foldhash::quality::RandomState>;
 
 /// So many events of one key are kept in memory; what comes after them is read again later.
 pub(super) const KEY_EVENTS_MAX: usize = 128;
@@ -30,7 +33,7 @@ pub(super) struct Lane {
     pub(super) read: GlobalPosition,
     /// Up to where somebody had read before us: until we are there, what is not in `keys` is done.
     known: GlobalPosition,
-    pub(super) keys: HashMap<Key, KeyState>,
+    pub(super) keys: Keys,
     pub(super) in_hand: usize,
     /// Until then it is written down of each event that it will be in hand.
     careful_until: Option<Instant>,
@@ -73,7 +76,7 @@ enum State {
     InHand,
     /// Held up by its first event; until then, or until somebody says so.
     Held {
-        event: ParkedEvent,
+        event: Box<ParkedEvent>,
         until: Option<Instant>,
     },
     /// The next events are being read.
@@ -115,8 +118,7 @@ impl Lane {
     ///
     /// Whoever had it before and did not give it back may have ended because of an event, which is looked out for `careful_until` then.
     pub(super) fn taken_over(record: &LaneRecord, version: RecordVersion, now: Instant, careful_until: Option<Instant>) -> Self {
-        let keys: HashMap<Key, KeyState> =
-            record.keys.iter().map(|cursor| (Key::from(cursor.key.as_str()), KeyState::of(cursor, now))).collect();
+        let keys: Keys = record.keys.iter().map(|cursor| (Key::from(cursor.key.as_str()), KeyState::of(cursor, now))).collect();
         let behind = keys.values().filter(|key| matches!(key.state, State::Ready)).map(|key| key.after).min();
         Self {
             token: record.token,
@@ -179,9 +181,18 @@ impl Lane {
         }
     }
 
+    /// Whether the next event of a key is handed out without more ado.
+    pub(super) fn is_carefree(&self, key: &Key, now: Instant) -> bool {
+        !self.is_careful(now) && !self.is_suspect(key)
+    }
+
+    fn is_careful(&self, now: Instant) -> bool {
+        self.careful_until.is_some_and(|until| now < until)
+    }
+
     /// Takes the next event of a key in hand, if there is one.
     pub(super) fn take(&mut self, key: &Key, now: Instant) -> Option<Taken> {
-        let is_careful = self.careful_until.is_some_and(|until| now < until);
+        let is_careful = self.is_careful(now);
         let state = self.keys.get_mut(key)?;
         if !matches!(state.state, State::Ready) || self.is_leaving {
             return None;
@@ -214,10 +225,10 @@ impl Lane {
     }
 
     /// The event in hand is done.
-    pub(super) fn done(&mut self, key: &Key, event: &RecordedEvent) -> Then {
+    pub(super) fn done(&mut self, key: &Key, position: GlobalPosition, version: StreamVersion) -> Then {
         self.in_hand -= 1;
         self.changes += 1;
-        self.go_on_after(key, |state| state.pass(event.position, event.version.get()))
+        self.go_on_after(key, |state| state.pass(position, version.get()))
     }
 
     /// The event in hand goes back to where it was.
@@ -310,7 +321,7 @@ impl Lane {
                     then.push((key, state.load()));
                 }
                 Order::Park(reason) => {
-                    state.state = State::Held { event: ParkedEvent { reason: reason.clone(), ..event }, until: None };
+                    state.state = State::Held { event: Box::new(ParkedEvent { reason: reason.clone(), ..*event }), until: None };
                 }
             }
         }
@@ -376,7 +387,7 @@ impl KeyState {
         Self {
             queue: VecDeque::new(),
             has_more: held.is_some(),
-            state: held.map_or(State::Ready, |event| State::Held { event, until }),
+            state: held.map_or(State::Ready, |event| State::Held { event: Box::new(event), until }),
             after: cursor.after,
             next_version: cursor.next_version,
             // In the record of an owner that left in order nothing is in hand.
@@ -414,7 +425,7 @@ impl KeyState {
     }
 
     fn hold(&mut self, event: ParkedEvent, until: Option<Instant>) -> usize {
-        self.state = State::Held { event, until };
+        self.state = State::Held { event: Box::new(event), until };
         self.has_more = true;
         std::mem::take(&mut self.queue).len()
     }
@@ -430,7 +441,7 @@ impl KeyState {
 
     fn cursor(&self, key: &Key, now: Instant) -> Cursor {
         let (event, until) = match &self.state {
-            State::Held { event, until } => (Some(event.clone()), Some(*until)),
+            State::Held { event, until } => (Some((**event).clone()), Some(*until)),
             State::Ready | State::InHand | State::Loading { .. } => (None, None),
         };
         let wait = until.flatten().map(|until| u64::try_from(until.saturating_duration_since(now).as_millis()).unwrap_or(u64::MAX));
@@ -505,7 +516,7 @@ mod tests {
         for (key, position) in [(&waits, 5), (&behind, 3), (&waits, 8)] {
             let taken = lane.take(key, now).expect("it is ready").event;
             assert_eq!(taken.position, at(position));
-            lane.done(key, &taken);
+            lane.done(key, taken.position, taken.version);
         }
         assert_eq!(lane.record(None, now), LaneRecord { owner: None, token: 1, read: at(9), keys: Vec::new() });
     }

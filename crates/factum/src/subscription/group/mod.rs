@@ -6,6 +6,7 @@
 
 mod consumer;
 mod groups;
+mod hand;
 mod keeper;
 mod lane;
 mod reader;

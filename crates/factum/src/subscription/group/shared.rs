@@ -2,12 +2,14 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
 use super::KeyOf;
+use super::hand::Held;
 use super::lane::{Care, Key, Lane, Taken, Then};
 use super::record::{GroupRecords, lane_of};
 use crate::error::Error;
@@ -30,6 +32,12 @@ pub(super) struct Shared {
     pub(super) poll_interval: Duration,
     pub(super) records: GroupRecords,
     state: Mutex<State>,
+    /// How many handles wait for something to be handed out.
+    pub(super) waiting: AtomicUsize,
+    /// How many lanes were taken over by others.
+    pub(super) losses: AtomicU64,
+    /// Something was acknowledged since the keeper last looked.
+    has_news: AtomicBool,
     /// Something can be handed out, or the end has come.
     pub(super) ready: Notify,
     /// The keeper has something to do.
@@ -57,10 +65,11 @@ pub(super) struct State {
     /// Keys whose event is to be handed out while no other such event is; and whether one is.
     suspects: VecDeque<Place>,
     has_suspect: bool,
-    /// How many handles wait for something to be handed out.
-    waiting: usize,
+    /// What the handles hold, and which of them was looked at last.
+    pub(super) hands: Vec<Arc<Mutex<Held>>>,
+    pub(super) next_look: usize,
     /// How many events are in the queues of all lanes.
-    queued: usize,
+    pub(super) queued: usize,
     /// The reader waits for room for more events.
     wants_room: bool,
     pub(super) loads: Vec<Place>,
@@ -71,8 +80,6 @@ pub(super) struct State {
     pub(super) valid_until: Option<Instant>,
     pub(super) stopping: bool,
     pub(super) failed: Option<Error>,
-    /// Something was acknowledged since the keeper last looked.
-    pub(super) has_news: bool,
     /// Somebody waits for what is acknowledged to be written.
     pub(super) is_urgent: bool,
     pub(super) head: GlobalPosition,
@@ -103,6 +110,9 @@ impl Shared {
             poll_interval: settings.poll_interval,
             records,
             state: Mutex::default(),
+            waiting: AtomicUsize::new(0),
+            losses: AtomicU64::new(0),
+            has_news: AtomicBool::new(false),
             ready: Notify::new(),
             work: Notify::new(),
             room: Notify::new(),
@@ -147,7 +157,7 @@ impl Shared {
         state.lanes.values_mut().for_each(|lane| lane.passed(position));
         state.head = state.head.max(position);
         state.count();
-        self.wake_for(state, woken);
+        self.wake_for(woken);
         true
     }
 
@@ -157,7 +167,7 @@ impl Shared {
             Then::Nothing => {}
             Then::Ready => {
                 state.ready.push_back(place);
-                self.wake_for(state, 1);
+                self.wake_for(1);
             }
             Then::Load => {
                 state.loads.push(place);
@@ -167,8 +177,21 @@ impl Shared {
     }
 
     /// Wakes one handle for each key that has become ready, and none that does not wait.
-    fn wake_for(&self, state: &State, keys: usize) {
-        (0..keys.min(state.waiting)).for_each(|_| self.ready.notify_one());
+    fn wake_for(&self, keys: usize) {
+        (0..keys.min(self.waiting.load(Ordering::SeqCst))).for_each(|_| self.ready.notify_one());
+    }
+
+    /// Tells the keeper that something was acknowledged, if it does not know.
+    pub(super) fn tell_news(&self) {
+        if !self.has_news.load(Ordering::SeqCst) && !self.has_news.swap(true, Ordering::SeqCst) {
+            self.work.notify_one();
+        }
+    }
+
+    /// The keeper looks what was acknowledged: what is from here on is news again.
+    pub(super) fn hear_news(&self, state: &mut State) {
+        self.has_news.store(false, Ordering::SeqCst);
+        self.note_all(state);
     }
 
     /// Changes a lane, if it is still ours, and does what its key asks for.
@@ -179,14 +202,17 @@ impl Shared {
         let (queued, changes) = (lane.queued, lane.changes);
         let then = change(lane);
         state.queued = state.queued + lane.queued - queued;
-        let is_news = lane.changes > changes && !std::mem::replace(&mut state.has_news, true);
-        let is_work = is_news || lane.is_left() || state.stopping;
+        let is_news = lane.changes > changes;
+        let is_work = lane.is_left() || state.stopping;
         match then {
             Then::Nothing => {}
             Then::Ready | Then::Load => self.then(state, place.clone(), then),
         }
         let is_room = self.gives_room(state);
         drop(guard);
+        if is_news {
+            self.tell_news();
+        }
         if is_work {
             self.work.notify_one();
         }
@@ -203,20 +229,20 @@ impl Shared {
     }
 
     /// Whether the reader is to be woken, because there is room now that it waits for.
-    fn gives_room(&self, state: &mut State) -> bool {
+    pub(super) fn gives_room(&self, state: &mut State) -> bool {
         let is_room = state.wants_room && self.room(state) > 0;
         state.wants_room &= !is_room;
         is_room
     }
 
-    /// An event to hand out, if there is one and we may.
-    pub(super) fn take(&self, state: &mut State) -> Option<(Place, Taken)> {
-        let now = Instant::now();
-        if state.stopping || state.valid_until.is_none_or(|until| now >= until) {
-            return None;
-        }
+    /// Takes the next event that is ready in hand; only one that may be kept for a while, if it is to be.
+    pub(super) fn take_ready(&self, state: &mut State, now: Instant, ahead: bool) -> Option<(Place, Taken)> {
         while let Some(place) = state.ready.pop_front() {
             let Some(lane) = state.lanes.get_mut(&place.lane).filter(|lane| lane.token == place.token) else { continue };
+            if ahead && !lane.is_carefree(&place.key, now) {
+                state.ready.push_front(place);
+                return None;
+            }
             if state.has_suspect && lane.is_suspect(&place.key) {
                 state.suspects.push_back(place);
                 continue;
@@ -224,9 +250,6 @@ impl Shared {
             if let Some(taken) = lane.take(&place.key, now) {
                 state.queued -= 1;
                 state.has_suspect |= taken.care == Care::Alone;
-                if self.gives_room(state) {
-                    self.room.notify_one();
-                }
                 return Some((place, taken));
             }
         }
@@ -240,7 +263,7 @@ impl Shared {
         state.has_suspect = false;
         let keys = state.suspects.len();
         state.ready.append(&mut state.suspects);
-        self.wake_for(state, keys);
+        self.wake_for(keys);
     }
 
     /// Waits until something may be there to be handed out. What becomes ready after `look` has found nothing is not missed.
@@ -250,11 +273,12 @@ impl Shared {
         ready.as_mut().enable();
         let _waiting = {
             let mut state = self.state();
+            // Counted before looking: what others acknowledge and keep to themselves is found by the look, or they see that somebody waits.
+            let waiting = Waiting::new(self);
             if let Some(found) = look(&mut state) {
                 return Some(found);
             }
-            state.waiting += 1;
-            Waiting { shared: self }
+            waiting
         };
         ready.await;
         None
@@ -319,6 +343,11 @@ impl State {
         self.queued = self.lanes.values().map(|lane| lane.queued).sum();
     }
 
+    /// How many keys have something to be handed out, about.
+    pub(super) fn ready(&self) -> usize {
+        self.ready.len()
+    }
+
     /// How many events wait in memory.
     pub(super) fn queued(&self) -> usize {
         self.queued
@@ -339,9 +368,16 @@ struct Waiting<'a> {
     shared: &'a Shared,
 }
 
+impl<'a> Waiting<'a> {
+    fn new(shared: &'a Shared) -> Self {
+        shared.waiting.fetch_add(1, Ordering::SeqCst);
+        Self { shared }
+    }
+}
+
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.shared.state().waiting -= 1;
+        self.shared.waiting.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
