@@ -8,6 +8,7 @@ use tokio::net::tcp::OwnedWriteHalf;
 use tokio::time::timeout;
 
 use super::{Protocol, Reply};
+use crate::redis::entry::TEXT_BYTES_MAX;
 
 /// Beyond this the replies are sent before more are added.
 const FULL_BYTES: usize = 1 << 20;
@@ -125,6 +126,7 @@ fn write(out: &mut BytesMut, reply: &Reply, protocol: Protocol) {
         Reply::ErrorBytes(text) => error(out, text),
         Reply::Integer(integer) => number(out, b':', *integer),
         Reply::Bulk(bytes) => bulk(out, bytes),
+        Reply::Id(id) => bulk(out, id.digits(&mut [0; TEXT_BYTES_MAX])),
         Reply::Null => out.put_slice(if protocol == Protocol::Three { b"_\r\n" } else { b"$-1\r\n" }),
         Reply::NullArray => out.put_slice(if protocol == Protocol::Three { b"_\r\n" } else { b"*-1\r\n" }),
         Reply::Array(replies) => all(out, b'*', replies, protocol),
