@@ -12,13 +12,19 @@ pub(crate) async fn of(door: &Door) -> String {
     let counters = &door.counters;
     page.one("factum_up_seconds", "gauge", "How long the server has run", counters.since.elapsed().as_secs_f64());
     page.one("factum_connections", "gauge", "Connections now", door.clients.len());
-    let blocked = door.clients.all().iter().filter(|client| client.is_blocked()).count();
+    let blocked = door.clients.all().iter().filter(|client| client.is_waiting()).count();
     page.one("factum_connections_blocked", "gauge", "Connections that wait in a blocking command", blocked);
     let load = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
     page.one("factum_connections_total", "counter", "Connections taken in", load(&counters.connections));
     page.one("factum_connections_refused_total", "counter", "Connections refused, being too many", load(&counters.connections_refused));
     let cut_off = load(&counters.connections_cut_off);
-    page.one("factum_connections_cut_off_total", "counter", "Connections cut off: slow readers, and what is not the protocol", cut_off);
+    page.one(
+        "factum_connections_cut_off_total",
+        "counter",
+        "Connections cut off: slow readers, too much in memory, and what is not the protocol",
+        cut_off,
+    );
+    page.one("factum_connections_held_bytes", "gauge", "What connections hold of requests and answers, about", door.clients.held.bytes());
     page.one("factum_received_bytes_total", "counter", "Bytes received", load(&counters.received_bytes));
     page.one("factum_sent_bytes_total", "counter", "Bytes sent", load(&counters.sent_bytes));
 
@@ -49,6 +55,8 @@ pub(crate) async fn of(door: &Door) -> String {
     page.line("factum_answer_seconds_count", "", all);
 
     page.one("factum_appends_total", "counter", "Appends sent to the store", load(&door.keyspace.appends));
+    let failed = load(&door.keyspace.failed_appends);
+    page.one("factum_failed_appends_total", "counter", "Appends that the store did not take, or did not answer", failed);
     page.one("factum_appended_events_total", "counter", "Events in these appends", load(&door.keyspace.appended_events));
     match door.store.head().await {
         Ok(head) => page.one("factum_store_position", "gauge", "The position of the last event in the store", head.number()),

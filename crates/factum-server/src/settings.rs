@@ -67,6 +67,9 @@ pub struct Limits {
     pub pipeline_requests_max: usize,
     /// One request, with all its arguments.
     pub request_bytes_max: usize,
+    /// What all connections hold together, of requests that are not carried out yet and of answers that nobody has read; where it is more,
+    /// those are ended that hold most. 0 is no limit.
+    pub clients_bytes_max: usize,
     /// Answers that wait for a client to read them; whoever has more than this waiting is cut off.
     pub output_bytes_max: usize,
     /// How long a client may leave answers unread before it is cut off.
@@ -85,6 +88,7 @@ impl Default for Limits {
             clients_max: 16_000,
             pipeline_requests_max: 4_096,
             request_bytes_max: 128 << 20,
+            clients_bytes_max: 512 << 20,
             output_bytes_max: 256 << 20,
             output_stall_max: Duration::from_secs(60),
             idle_max: None,

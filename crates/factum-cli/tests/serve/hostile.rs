@@ -77,6 +77,96 @@ fn promises_of_much_cost_nothing() {
     assert!(grown < GROWTH_MAX, "{grown} bytes for {} promises", promises.len());
 }
 
+/// Configured, so that it is seen soon.
+fn with_limits(limits: &str) -> (tempfile::TempDir, Serving) {
+    let folder = tempfile::TempDir::new().expect("a temporary folder can be made");
+    let file = folder.path().join("factum.toml");
+    std::fs::write(&file, format!("[limits]\n{limits}\n")).expect("it can be written");
+    let server = Serving::with(&["--config", file.to_str().expect("it is text")]);
+    (folder, server)
+}
+
+/// Each of them keeps to the limits for one; it is all of them together that take the memory.
+#[test]
+fn connections_have_a_largest_size_together() {
+    let (_folder, server) = with_limits("clients_bytes_max = 16777216");
+    let before = server.metric("factum_memory_own_bytes");
+    let mut modest = server.connect();
+    modest.send([&b"*2\r\n$4\r\nECHO\r\n$300000\r\n"[..], &[b'm'; 200_000]].concat());
+    let piece = vec![b'x'; 4 << 20];
+    let queued = request(&[&b"SET"[..], b"k", &piece]);
+    let greedy: Vec<Wire> = (0..60)
+        .map(|number| {
+            let mut wire = server.connect();
+            // Half a request; requests that wait for EXEC; requests that wait behind one that waits.
+            _ = match number % 3 {
+                0 => wire.try_send([&b"*2\r\n$4\r\nECHO\r\n$50000000\r\n"[..], &piece].concat()),
+                1 => wire.try_send([&b"MULTI\r\n"[..], &queued].concat()),
+                _ => wire.try_send([&b"XREAD BLOCK 0 STREAMS s 0\r\n"[..], &queued].concat()),
+            };
+            wire
+        })
+        .collect();
+    server.wait_for_log("limits.clients_bytes_max");
+    let mut other = server.connect();
+    assert_eq!(other.ask(&["PING"]), "+PONG");
+    let begun = Instant::now();
+    while server.metric("factum_connections_held_bytes") > f64::from(16 << 20) {
+        assert!(begun.elapsed() < WAIT_MAX, "they hold too much");
+    }
+    let grown = server.metric("factum_memory_own_bytes") - before;
+    assert!(grown < GROWTH_MAX, "{grown} bytes");
+    // Who holds little is not touched.
+    modest.send([&[b'm'; 100_000][..], b"\r\n"].concat());
+    assert_eq!(modest.line(), "$300000");
+    drop(greedy);
+    // And the limit may be changed, and is told.
+    assert_eq!(other.ask(&["CONFIG", "SET", "maxmemory-clients", "1mb"]), "+OK");
+    let mut wire = server.connect();
+    assert!(wire.try_send([&b"*2\r\n$4\r\nECHO\r\n$50000000\r\n"[..], &piece].concat()).is_err() || wire.read_to_end().is_empty());
+    assert_eq!(other.ask(&["CONFIG", "GET", "maxmemory-clients"]), "*2");
+    other.expect("$17\r\nmaxmemory-clients\r\n$7\r\n1048576\r\n");
+}
+
+/// Answers that are not read are counted too, before each of them has been left for so long that it is cut off.
+#[test]
+fn answers_that_nobody_reads_have_a_largest_size_together() {
+    let (_folder, server) = with_limits("clients_bytes_max = 16777216");
+    let mut wire = server.connect();
+    wire.send(request(&[&b"SET"[..], b"k", &vec![b'x'; 6 << 20]]));
+    wire.expect("+OK\r\n");
+    let before = server.metric("factum_memory_own_bytes");
+    let greedy: Vec<Wire> = (0..100)
+        .map(|_| {
+            let mut wire = server.connect();
+            _ = wire.try_send(b"GET k\r\nGET k\r\nGET k\r\nGET k\r\n");
+            wire
+        })
+        .collect();
+    server.wait_for_log("limits.clients_bytes_max");
+    assert_eq!(wire.ask(&["PING"]), "+PONG");
+    let grown = server.metric("factum_memory_own_bytes") - before;
+    // A third of what they ask for, whatever the allocator keeps.
+    assert!(grown < 3.0 * GROWTH_MAX, "{grown} bytes");
+    drop(greedy);
+}
+
+/// It once took time and the lock of all for the square of the keys.
+#[test]
+fn many_keys_are_watched_in_the_time_of_many() {
+    let server = Serving::start();
+    let mut wire = server.connect();
+    let keys: Vec<String> = (0..100_000).map(|number| format!("k{number}")).collect();
+    let words: Vec<&str> = ["WATCH"].into_iter().chain(keys.iter().map(String::as_str)).collect();
+    assert_eq!(wire.ask(&words), "+OK");
+    wire.send("MULTI\r\nSET a 1\r\nEXEC\r\n");
+    wire.expect("+OK\r\n+QUEUED\r\n*1\r\n+OK\r\n");
+    assert_eq!(wire.ask(&words), "+OK");
+    assert_eq!(server.connect().ask(&["SET", "k99999", "1"]), "+OK");
+    wire.send("MULTI\r\nSET a 1\r\nEXEC\r\n");
+    wire.expect("+OK\r\n+QUEUED\r\n*-1\r\n");
+}
+
 #[test]
 fn a_request_has_a_largest_size() {
     let server = Serving::start();
@@ -127,6 +217,19 @@ fn an_answer_has_a_largest_size() {
     }
     let refused = wire.ask(&["XRANGE", "s", "-", "+"]);
     assert!(refused.starts_with("-ERR") && refused.contains("COUNT") && refused.contains("limits.output_bytes_max"), "{refused}");
+    // The same for what is in memory anyway, and asked for again and again.
+    assert_eq!(wire.ask(&["SET", "k", &large]), "+OK");
+    let words: Vec<&str> = ["MGET"].into_iter().chain(["k"; 100]).collect();
+    let refused = wire.ask(&words);
+    assert!(refused.starts_with("-ERR") && refused.contains("limits.output_bytes_max"), "{refused}");
+    assert_eq!(wire.ask(&["MULTI"]), "+OK");
+    for _ in 0..100 {
+        assert_eq!(wire.ask(&["GET", "k"]), "+QUEUED");
+    }
+    let refused = wire.ask(&["EXEC"]);
+    assert!(refused.starts_with("-ERR") && refused.contains("limits.output_bytes_max"), "{refused}");
+    let words: Vec<&str> = ["COMMAND", "INFO"].into_iter().chain(std::iter::repeat_n("config", 100_000)).collect();
+    assert!(wire.ask(&words).starts_with("-ERR"));
     assert_eq!(wire.ask(&["XRANGE", "s", "-", "+", "COUNT", "1"]), "*1");
 }
 

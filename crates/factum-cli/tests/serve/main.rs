@@ -3,6 +3,7 @@
 mod beside;
 mod clients;
 mod configuration;
+mod full_disk;
 mod hostile;
 mod killed;
 #[cfg(any(feature = "postgres", feature = "redis"))]

@@ -118,6 +118,13 @@ impl Serving {
         self.process.wait().expect("it ends");
     }
 
+    /// Lets its files have so many bytes from now on, as the end of a disk does; or as many as they like.
+    pub(crate) fn limit_files(&self, bytes_max: Option<u64>) {
+        let process = rustix::process::Pid::from_child(&self.process);
+        let limit = rustix::process::Rlimit { current: bytes_max, maximum: None };
+        rustix::process::prlimit(Some(process), rustix::process::Resource::Fsize, limit).expect("it is our own process");
+    }
+
     /// Asks it to end.
     pub(crate) fn terminate(&self) {
         let id = self.process.id().to_string();
@@ -145,7 +152,17 @@ impl Drop for Serving {
 
 /// The program, without what the surroundings say.
 pub(crate) fn program() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_factum"));
+    without_surroundings(Command::new(env!("CARGO_BIN_EXE_factum")))
+}
+
+/// The program, which is not ended by a signal for wanting a file to be larger than it may be.
+fn unharmed_by_limits() -> Command {
+    let mut command = Command::new("sh");
+    command.args(["-c", "trap '' XFSZ; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_factum")]);
+    without_surroundings(command)
+}
+
+fn without_surroundings(mut command: Command) -> Command {
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("FACTUM_")) {
         command.env_remove(name);
     }
@@ -180,7 +197,7 @@ fn log_of(folder: &Path) -> PathBuf {
 }
 
 fn launch(folder: &Path, store: &str, options: &[String]) -> (Child, SocketAddr, Option<SocketAddr>) {
-    let mut command = program();
+    let mut command = unharmed_by_limits();
     command.args(["serve", "--json", "--store", store]).args(options);
     for option in ["--redis", "--http"] {
         if !options.iter().any(|given| given == option) {

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use bytes::Bytes;
 use tokio::sync::Notify;
+
+use super::held::Held;
 
 /// What others may see of a connection.
 #[derive(Debug)]
@@ -23,12 +25,23 @@ pub(crate) struct Client {
     names: Mutex<Names>,
     activity: Mutex<Activity>,
     is_blocked: AtomicBool,
+    is_paused: AtomicBool,
     is_stopping: AtomicBool,
     stopped: Notify,
-    is_killed: AtomicBool,
-    killed: Notify,
+    ending: Mutex<Option<Ending>>,
+    ended: Notify,
     unblocking: AtomicU8,
     unblocked: Notify,
+    held_bytes: AtomicUsize,
+}
+
+/// Why a connection is ended by others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// CLIENT KILL asked for it.
+    Asked,
+    /// All connections held too much memory together, and this one most.
+    HoldsMost(usize),
 }
 
 /// What a connection says of itself.
@@ -93,6 +106,16 @@ impl Client {
         self.is_blocked.store(is_blocked, Ordering::Relaxed);
     }
 
+    /// Whether it waits at all: for an event, or because a client has asked for a pause.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.is_blocked() || self.is_paused.load(Ordering::Relaxed)
+    }
+
+    /// Says whether it waits because a client has asked for a pause.
+    pub(crate) fn set_paused(&self, is_paused: bool) {
+        self.is_paused.store(is_paused, Ordering::Relaxed);
+    }
+
     /// Ends its waiting; `false` if it does not wait.
     pub(crate) fn unblock(&self, how: Unblock) -> bool {
         if !self.is_blocked() {
@@ -127,17 +150,38 @@ impl Client {
         }
     }
 
-    /// Ends the connection.
-    pub(crate) fn kill(&self) {
-        self.is_killed.store(true, Ordering::Release);
-        self.killed.notify_one();
+    /// Ends the connection. The first reason counts.
+    pub(crate) fn end(&self, why: Ending) {
+        self.ending.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(why);
+        self.ended.notify_one();
+    }
+
+    /// Whether it is to end, or has.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.why_ending().is_some()
+    }
+
+    fn why_ending(&self) -> Option<Ending> {
+        *self.ending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns when the connection is to end.
-    pub(crate) async fn killed(&self) {
-        while !self.is_killed.load(Ordering::Acquire) {
-            self.killed.notified().await;
+    pub(crate) async fn ended(&self) -> Ending {
+        loop {
+            match self.why_ending() {
+                Some(why) => return why,
+                None => self.ended.notified().await,
+            }
         }
+    }
+
+    /// What it holds in memory, about.
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.held_bytes.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn held(&self) -> &AtomicUsize {
+        &self.held_bytes
     }
 }
 
@@ -146,6 +190,8 @@ impl Client {
 pub(crate) struct Clients {
     by_id: Mutex<BTreeMap<u64, Arc<Client>>>,
     last_id: AtomicU64,
+    /// What they hold in memory together.
+    pub(crate) held: Held,
 }
 
 impl Clients {
@@ -160,12 +206,14 @@ impl Clients {
             names: Mutex::default(),
             activity: Mutex::new(Activity { at: since, command: "NULL", database: 0, protocol: 2, queued: None }),
             is_blocked: AtomicBool::new(false),
+            is_paused: AtomicBool::new(false),
             is_stopping: AtomicBool::new(false),
             stopped: Notify::new(),
-            is_killed: AtomicBool::new(false),
-            killed: Notify::new(),
+            ending: Mutex::new(None),
+            ended: Notify::new(),
             unblocking: AtomicU8::new(0),
             unblocked: Notify::new(),
+            held_bytes: AtomicUsize::new(0),
         });
         self.lock().insert(client.id, Arc::clone(&client));
         client

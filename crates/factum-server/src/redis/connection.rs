@@ -1,27 +1,24 @@
 //! One connection: reads requests, has them carried out, sends the answers, and ends.
 
-use std::cell::RefCell;
 use std::collections::VecDeque;
-use std::future::poll_fn;
 use std::io;
-use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
-use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
+use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedReadHalf;
 use tokio::time::{sleep, timeout};
 
+use super::clients::Ending;
 use super::door::Door;
+use super::held::Share;
 use super::resp::{Output, Parser, ParserLimits, Protocol, ProtocolError, Reply, Request, SendError};
 use super::session::Session;
 
-/// What is read at a time, at first, into a place that all connections of a thread share: an idle one holds no buffer, and one that
-/// sends little takes little.
+/// What is read at a time, at first. An idle connection holds no buffer.
 const READ_BYTES: usize = 16 << 10;
 /// What is read at a time of a connection that sends much at once: requests that arrive together are carried out together.
 const READ_BYTES_OF_MANY: usize = 128 << 10;
@@ -35,10 +32,6 @@ const KEPT_BYTES_MAX: usize = 64 << 10;
 /// How soon it is noticed that a connection whose client is gone waits for an event.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
-thread_local! {
-    static READ: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES].into());
-}
-
 pub(super) struct Connection {
     door: Arc<Door>,
     socket: OwnedReadHalf,
@@ -47,6 +40,9 @@ pub(super) struct Connection {
     /// What is read at a time.
     read_bytes: usize,
     parser: Parser,
+    /// What the requests take that have arrived whole and are not carried out yet.
+    waiting_bytes: usize,
+    share: Share,
     output: Output,
     /// Nothing more is read: the client has ended its side, or the server stops.
     is_at_end: bool,
@@ -63,6 +59,10 @@ pub(super) enum Ended {
     Idle(Duration),
     #[error("it was asked to end")]
     Killed,
+    #[error(
+        "connections hold more than limits.clients_bytes_max together, and this one most, {0} bytes; it is to send and ask for less at a time"
+    )]
+    HoldsMost(usize),
     #[error("{0}")]
     Sending(#[from] SendError),
 }
@@ -71,8 +71,21 @@ impl Connection {
     pub(super) fn new(door: Arc<Door>, socket: TcpStream, session: Session) -> Self {
         let (socket, answers) = socket.into_split();
         let limits = &door.settings.limits;
-        let output = Output::to(answers, limits.output_bytes_max, limits.output_stall_max);
-        Self { door, socket, session, input: BytesMut::new(), read_bytes: READ_BYTES, parser: Parser::default(), output, is_at_end: false }
+        let share = || Share::new(Arc::clone(&door.clients), Arc::clone(&session.client));
+        let output = Output::to(answers, limits.output_bytes_max, limits.output_stall_max, share());
+        let share = share();
+        Self {
+            door,
+            socket,
+            session,
+            input: BytesMut::new(),
+            read_bytes: READ_BYTES,
+            parser: Parser::default(),
+            waiting_bytes: 0,
+            share,
+            output,
+            is_at_end: false,
+        }
     }
 
     /// Serves the connection until one of both sides ends it.
@@ -80,30 +93,31 @@ impl Connection {
         let client = Arc::clone(&self.session.client);
         tokio::select! {
             ended = self.requests_and_answers() => ended,
-            () = client.killed() => Err(Ended::Killed),
+            why = client.ended() => Err(match why {
+                Ending::Asked => Ended::Killed,
+                Ending::HoldsMost(bytes) => Ended::HoldsMost(bytes),
+            }),
         }
     }
 
     async fn requests_and_answers(&mut self) -> Result<(), Ended> {
-        let client = Arc::clone(&self.session.client);
-        let mut stopped = pin!(client.stopped());
         let mut requests = VecDeque::new();
         loop {
             match self.parse(&mut requests) {
                 Ok(()) => {}
                 Err(error) => {
-                    self.run(&mut requests, stopped.as_mut()).await?;
+                    self.run(&mut requests).await?;
                     self.output.push(&Reply::Error(format!("ERR {error}").into()), Protocol::Two);
                     self.send().await?;
                     return Err(error.into());
                 }
             }
             if requests.is_empty() {
+                let client = Arc::clone(&self.session.client);
                 let goes_on = !self.is_at_end
                     && tokio::select! {
-                        biased;
-                        () = &mut stopped => false,
                         goes_on = self.read() => goes_on?,
+                        () = client.stopped() => false,
                     };
                 if !goes_on {
                     return Ok(());
@@ -112,7 +126,7 @@ impl Connection {
             }
             let arrived = Instant::now();
             self.session.client.note(self.session.activity(arrived));
-            if !self.run(&mut requests, stopped.as_mut()).await? {
+            if !self.run(&mut requests).await? {
                 return Ok(());
             }
             self.door.counters.answered_after(arrived.elapsed());
@@ -124,42 +138,55 @@ impl Connection {
         let limits =
             ParserLimits { request_bytes_max: self.door.settings.limits.request_bytes_max, is_stranger: !self.session.is_authenticated };
         let requests_max = if self.session.is_authenticated { self.door.settings.limits.pipeline_requests_max } else { 1 };
+        if requests.is_empty() {
+            self.waiting_bytes = 0;
+        }
+        let (input_bytes, count) = (self.input.len(), requests.len());
         while requests.len() < requests_max {
             match self.parser.next(&mut self.input, limits)? {
                 Some(request) => requests.push_back(request),
                 None => break,
             }
         }
+        self.waiting_bytes += input_bytes - self.input.len() + (requests.len() - count) * size_of::<Request>();
+        self.note_held();
         Ok(())
+    }
+
+    /// Notes what its requests take.
+    fn note_held(&mut self) {
+        let begun = self.input.len() + self.parser.held_bytes();
+        self.share.note(begun + self.waiting_bytes + self.session.transaction.held_bytes());
     }
 
     /// Reads what has come, `false` at the end.
     async fn read(&mut self) -> Result<bool, Ended> {
-        let is_idle = self.input.is_empty();
-        if is_idle {
+        if self.input.is_empty() {
             // An idle connection keeps no buffer: ten thousand of them are cheap.
             self.input = BytesMut::new();
+            match self.door.parameters.idle_max() {
+                Some(idle_max) => timeout(idle_max, self.socket.readable()).await.map_err(|_| Ended::Idle(idle_max))??,
+                None => self.socket.readable().await?,
+            }
         }
         let missing = self.parser.needs().saturating_sub(self.input.len());
         let at_least = missing.clamp(self.read_bytes, READ_BYTES_MAX);
-        let read = poll_fn(|context| poll_read(&mut self.socket, &mut self.input, at_least, context));
-        let received = match self.door.settings.limits.idle_max {
-            Some(idle_max) if is_idle => timeout(idle_max, read).await.map_err(|_| Ended::Idle(idle_max))??,
-            _ => read.await?,
-        };
+        let received = read_more(&mut self.socket, &mut self.input, at_least).await?;
         if received >= self.read_bytes {
             self.read_bytes = (self.read_bytes * 2).min(READ_BYTES_OF_MANY);
         } else if received < self.read_bytes / 4 {
             self.read_bytes = READ_BYTES.max(self.read_bytes / 2);
         }
         self.door.counters.received_bytes.fetch_add(received as u64, Ordering::Relaxed);
+        self.note_held();
         Ok(received > 0)
     }
 
-    /// Has the requests carried out and sends the answers, `false` when the connection is to end. `stopped` is ready when it is to finish.
-    async fn run(&mut self, requests: &mut VecDeque<Request>, mut stopped: Pin<&mut impl Future<Output = ()>>) -> Result<bool, Ended> {
+    /// Has the requests carried out and sends the answers, `false` when the connection is to end.
+    async fn run(&mut self, requests: &mut VecDeque<Request>) -> Result<bool, Ended> {
+        let client = Arc::clone(&self.session.client);
         while !requests.is_empty() && !self.session.is_ending {
-            let client = Arc::clone(&self.session.client);
+            let held_bytes = self.waiting_bytes + self.session.transaction.held_bytes();
             {
                 // In a box, so that a connection that is idle does not hold the room for it.
                 let mut carried_out = Box::pin(self.door.run(&mut self.session, requests, &mut self.output));
@@ -170,12 +197,13 @@ impl Connection {
                     tokio::select! {
                         biased;
                         () = &mut carried_out => break,
-                        read = poll_fn(|context| poll_read(&mut self.socket, &mut self.input, self.read_bytes, context)), if reads_on => {
+                        read = read_more(&mut self.socket, &mut self.input, self.read_bytes), if reads_on => {
                             self.is_at_end = read? == 0;
+                            self.share.note(held_bytes + self.input.len());
                         }
-                        () = &mut stopped, if !self.is_at_end => self.is_at_end = true,
-                        () = async { sleep(LOOK_AGAIN).await }, if self.is_at_end => {
-                            if client.is_blocked() {
+                        () = client.stopped(), if !self.is_at_end => self.is_at_end = true,
+                        () = sleep(LOOK_AGAIN), if self.is_at_end => {
+                            if client.is_waiting() {
                                 return Ok(false);
                             }
                         }
@@ -194,17 +222,10 @@ impl Connection {
     }
 }
 
-/// What has come, and 0 at the end. Dropping it loses nothing. Room is made only when there is something: most who wait hear nothing.
-fn poll_read(socket: &mut OwnedReadHalf, input: &mut BytesMut, at_least: usize, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
-    if at_least > READ_BYTES {
-        ready!(socket.as_ref().poll_read_ready(context))?;
-        input.reserve(at_least);
-        return pin!(socket.read_buf(input)).poll(context);
-    }
-    READ.with_borrow_mut(|place| {
-        let mut read = ReadBuf::new(place);
-        ready!(Pin::new(socket).poll_read(context, &mut read))?;
-        input.extend_from_slice(read.filled());
-        Poll::Ready(Ok(read.filled().len()))
-    })
+/// What has come, and 0 at the end. Dropping it loses nothing.
+async fn read_more(socket: &mut OwnedReadHalf, input: &mut BytesMut, at_least: usize) -> io::Result<usize> {
+    // Room is made only when there is something: most who wait hear nothing.
+    socket.readable().await?;
+    input.reserve(at_least);
+    socket.read_buf(input).await
 }

@@ -21,6 +21,8 @@ pub(crate) struct Counters {
     pub(crate) connections_refused: AtomicU64,
     /// Connections cut off, because they did not read, or did not speak the protocol.
     pub(crate) connections_cut_off: AtomicU64,
+    /// Connections ended, because all together held too much memory.
+    pub(crate) connections_evicted: AtomicU64,
     /// Bytes received.
     pub(crate) received_bytes: AtomicU64,
     /// Bytes sent.
@@ -41,6 +43,7 @@ impl Default for Counters {
             connections: AtomicU64::new(0),
             connections_refused: AtomicU64::new(0),
             connections_cut_off: AtomicU64::new(0),
+            connections_evicted: AtomicU64::new(0),
             received_bytes: AtomicU64::new(0),
             sent_bytes: AtomicU64::new(0),
             calls: zeros(),
@@ -112,6 +115,7 @@ impl Counters {
             &self.connections,
             &self.connections_refused,
             &self.connections_cut_off,
+            &self.connections_evicted,
             &self.received_bytes,
             &self.sent_bytes,
             &self.unknown,

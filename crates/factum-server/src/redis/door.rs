@@ -13,6 +13,7 @@ use super::commands::{self, Parameters};
 use super::counters::Counters;
 use super::error;
 use super::keyspace::{self, Blocked, Failure, Keyspace, Load, Options, Plan, Stop, Waiting};
+use super::pause::Pause;
 use super::resp::{Output, Reply, Request};
 use super::session::Session;
 use super::unit::{self, Data, Unit, Work};
@@ -29,7 +30,9 @@ pub(crate) struct Door {
     /// How the server is set up.
     pub(crate) settings: Settings,
     /// Who is connected.
-    pub(crate) clients: Clients,
+    pub(crate) clients: Arc<Clients>,
+    /// Whether clients wait because one asked for it.
+    pub(crate) pause: Pause,
     /// What CONFIG tells.
     pub(crate) parameters: Parameters,
     /// What has happened.
@@ -41,6 +44,8 @@ pub(crate) struct Door {
 impl Door {
     /// A door on a store.
     pub(crate) fn new(store: SharedStore, settings: Settings) -> Self {
+        let clients = Arc::<Clients>::default();
+        clients.held.allow(settings.limits.clients_bytes_max);
         Self {
             groups: commands::OrderedGroups::default(),
             parameters: Parameters::new(&settings),
@@ -56,7 +61,8 @@ impl Door {
             ),
             store,
             settings,
-            clients: Clients::default(),
+            clients,
+            pause: Pause::default(),
             counters: Counters::default(),
             run_id: format!("{}{}", factum::Uuid::now_v7().simple(), &factum::Uuid::now_v7().simple().to_string()[24..]),
         }
@@ -75,9 +81,16 @@ impl Door {
     ///   request waits for something.
     /// - The caller may drop the future: what was under way is done or not, nobody hears of it, and nothing else suffers.
     pub(crate) async fn run(&self, session: &mut Session, requests: &mut VecDeque<Request>, out: &mut Output) {
+        while let Some(request) = requests.front()
+            && unit::is_held(self, session, request)
+        {
+            session.client.set_paused(true);
+            self.pause.changed().await;
+            session.client.set_paused(false);
+        }
         let mut units = unit::take(self, session, requests);
         let mut rest = &mut units[..];
-        let mut overtaken = 0;
+        let (mut overtaken, mut was_refused) = (0, false);
         let (mut left_over, mut tries) = (rest.len(), 0);
         while !rest.is_empty() {
             tries = if rest.len() == left_over { tries + 1 } else { 0 };
@@ -90,7 +103,10 @@ impl Door {
                 rest = &mut rest[1..];
                 continue;
             }
-            let Carried { answers, waiting, stop } = self.carry_out(rest);
+            // Behind a refusal what only reads is carried out by itself, so that it is not refused with what comes next.
+            let together = if was_refused { rest.iter().take_while(|unit| unit.only_reads()).count() } else { rest.len() };
+            let Carried { answers, waiting, stop } = self.carry_out(&mut rest[..together]);
+            was_refused &= answers.is_empty();
             if let Some(waiting) = waiting {
                 self.keyspace.send();
                 match waiting.await.unwrap_or(Err(Failure::Overtaken)) {
@@ -101,8 +117,14 @@ impl Door {
                     }
                     Err(failure) => {
                         let reply = error::of_failure(&failure);
-                        let count = answers.len();
-                        for unit in &rest[..count] {
+                        let mut count = 0;
+                        for unit in &rest[..answers.len()] {
+                            // Nothing was recorded, so what only reads is answered as it is, and what comes behind it is tried once more.
+                            if failure.is_refusal() && unit.only_reads() && overtaken < OVERTAKEN_MAX {
+                                (overtaken, was_refused) = (overtaken + 1, true);
+                                break;
+                            }
+                            count += 1;
                             choose_as_before(session, unit);
                             let reply = if let Work::Ready(reply) = &unit.work { reply } else { &reply };
                             self.answer(unit, Plan::Reply(reply.clone()), out).await;

@@ -9,7 +9,11 @@ use super::resp::Reply;
 pub(crate) fn of_failure(failure: &Failure) -> Reply {
     match failure {
         Failure::Overtaken => Reply::error("ERR others keep writing to the same keys; nothing of this request was recorded, send it again"),
-        Failure::Failed(error) => of_store(error),
+        Failure::Failed(error) => match &**error {
+            // Redis's code, and its words, for what can't be written to its disk; clients know them.
+            Error::Unavailable { .. } => Reply::Error(format!("MISCONF Errors writing to the AOF file: not recorded: {error}").into()),
+            error => of_store(error),
+        },
         Failure::Bug => Reply::error("ERR not recorded: a command failed, which is a bug of the server; its log says more"),
     }
 }

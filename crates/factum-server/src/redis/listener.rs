@@ -66,9 +66,10 @@ impl Listener {
 
     fn take_in(&self, connections: &mut JoinSet<()>, mut socket: TcpStream, address: SocketAddr) {
         let door = Arc::clone(&self.door);
-        if door.clients.len() >= door.settings.limits.clients_max {
+        let clients_max = door.parameters.clients_max();
+        if door.clients.len() >= clients_max {
             door.counters.connections_refused.fetch_add(1, Ordering::Relaxed);
-            tracing::warn!(%address, clients_max = door.settings.limits.clients_max, "refused a connection: there are too many");
+            tracing::warn!(%address, clients_max, "refused a connection: there are too many");
             connections.spawn(async move {
                 let _ = socket.write_all(b"-ERR max number of clients reached\r\n").await;
             });
@@ -84,8 +85,11 @@ impl Listener {
             door.clients.leave(client.id);
             match ended {
                 Ok(()) => {}
-                Err(error @ (Ended::Sending(SendError::Stalled(_)) | Ended::Protocol(_))) => {
+                Err(error @ (Ended::Sending(SendError::Stalled(_)) | Ended::Protocol(_) | Ended::HoldsMost(_))) => {
                     door.counters.connections_cut_off.fetch_add(1, Ordering::Relaxed);
+                    if matches!(error, Ended::HoldsMost(_)) {
+                        door.counters.connections_evicted.fetch_add(1, Ordering::Relaxed);
+                    }
                     tracing::warn!(client = client.id, %address, "cut off a connection: {error}");
                 }
                 Err(error) => tracing::debug!(client = client.id, %address, "a connection ended: {error}"),

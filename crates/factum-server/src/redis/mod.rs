@@ -8,9 +8,11 @@ mod door;
 mod entry;
 mod error;
 pub(crate) mod glob;
+mod held;
 mod keyspace;
 mod listener;
 pub(crate) mod password;
+mod pause;
 pub(crate) mod resp;
 mod session;
 #[cfg(test)]

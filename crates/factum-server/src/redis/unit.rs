@@ -1,8 +1,9 @@
 //! Requests on their way through the door: what can be answered at once is, the rest is made ready to be carried out under the lock.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
 
+use foldhash::fast::RandomState;
 use tokio::time::Instant;
 
 use super::commands::table::{self, Command, Verb};
@@ -10,6 +11,7 @@ use super::commands::{self};
 use super::door::Door;
 use super::entry::EntryId;
 use super::keyspace::Key;
+use super::pause::Paused;
 use super::resp::{Protocol, Reply, Request};
 use super::session::{Replies, Session};
 
@@ -22,6 +24,13 @@ pub(crate) struct Unit {
     /// Whether the client wants an answer.
     pub(crate) is_wanted: bool,
     pub(crate) command: Option<&'static Command>,
+}
+
+impl Unit {
+    /// Whether it changes nothing, so that it does not matter what can't be recorded.
+    pub(crate) fn only_reads(&self) -> bool {
+        matches!(self.work, Work::Data(_)) && self.command.is_some_and(|command| command.is(table::READONLY))
+    }
 }
 
 /// What is to be done for a request.
@@ -75,7 +84,7 @@ pub(crate) struct Resume {
 }
 
 /// The keys that a connection watches, and what they were known by.
-pub(crate) type Watches = Arc<Mutex<Vec<(Key, u64)>>>;
+pub(crate) type Watches = Arc<Mutex<HashMap<Key, u64, RandomState>>>;
 
 impl Data {
     /// The keys that it names.
@@ -99,6 +108,10 @@ pub(crate) fn take(door: &Door, session: &mut Session, requests: &mut VecDeque<R
         && !session.is_ending
         && let Some(request) = requests.pop_front()
     {
+        if is_held(door, session, &request) {
+            requests.push_front(request);
+            break;
+        }
         let (command, work) = match table::look_up(&request) {
             Ok(command) => {
                 session.last_command = command.name;
@@ -131,6 +144,14 @@ pub(crate) fn take(door: &Door, session: &mut Session, requests: &mut VecDeque<R
     units
 }
 
+/// Whether a request has to wait, because a client has asked for a pause.
+pub(crate) fn is_held(door: &Door, session: &Session, request: &Request) -> bool {
+    let Some(paused) = door.pause.now() else { return false };
+    let Ok(command) = table::look_up(request) else { return false };
+    let writes = || command.is(table::WRITE) || command.verb == Verb::Exec && session.transaction.writes();
+    (session.is_authenticated || command.is(table::NO_AUTH)) && (paused == Paused::All || writes())
+}
+
 fn prepare(door: &Door, session: &mut Session, command: &'static Command, request: Request) -> Work {
     if !session.is_authenticated && !command.is(table::NO_AUTH) {
         session.transaction.is_spoilt = true;
@@ -153,7 +174,9 @@ fn prepare(door: &Door, session: &mut Session, command: &'static Command, reques
 
 /// What is to be done for a request outside of MULTI, or in EXEC.
 pub(crate) fn ready(door: &Door, session: &mut Session, command: &'static Command, request: Request) -> Work {
-    if command.verb == Verb::Info {
+    let sleeps =
+        || command.verb == Verb::Debug && door.settings.allow_debug && request.len() == 3 && request[1].eq_ignore_ascii_case(b"sleep");
+    if command.verb == Verb::Info || sleeps() {
         return Work::Own(Data { command, request, database: session.database, resume: Resume::default() });
     }
     match commands::without_data(door, session, command, &request) {

@@ -46,6 +46,7 @@ struct FileLimits {
     clients_max: Option<usize>,
     pipeline_requests_max: Option<usize>,
     request_bytes_max: Option<usize>,
+    clients_bytes_max: Option<usize>,
     output_bytes_max: Option<usize>,
     output_stall_seconds_max: Option<u64>,
     idle_seconds_max: Option<u64>,
@@ -89,6 +90,7 @@ impl Configuration {
             clients_max,
             pipeline_requests_max,
             request_bytes_max,
+            clients_bytes_max,
             output_bytes_max,
             output_stall_seconds_max,
             idle_seconds_max,
@@ -100,6 +102,7 @@ impl Configuration {
         limits.pipeline_requests_max =
             at_least_one(pipeline_requests_max.unwrap_or(limits.pipeline_requests_max), "pipeline_requests_max")?;
         limits.request_bytes_max = at_least_one(request_bytes_max.unwrap_or(limits.request_bytes_max), "request_bytes_max")?;
+        limits.clients_bytes_max = clients_bytes_max.unwrap_or(limits.clients_bytes_max);
         limits.output_bytes_max = at_least_one(output_bytes_max.unwrap_or(limits.output_bytes_max), "output_bytes_max")?;
         limits.output_stall_max = output_stall_seconds_max.map_or(limits.output_stall_max, Duration::from_secs);
         limits.idle_max = idle_seconds_max.filter(|seconds| *seconds > 0).map(Duration::from_secs);

@@ -15,8 +15,8 @@ Examples:
 
 A setting is taken from its flag, else from its variable (FACTUM_…), else from the configuration file, else it is as said here.
 The file is TOML: store, redis, http, password_file, type_fields, allow_flush, log_format, log_level, and a table [limits] with
-clients_max, pipeline_requests_max, request_bytes_max, output_bytes_max, output_stall_seconds_max, idle_seconds_max, cache_bytes_max
-and databases.";
+clients_max, pipeline_requests_max, request_bytes_max, clients_bytes_max, output_bytes_max, output_stall_seconds_max, idle_seconds_max,
+cache_bytes_max and databases.";
 
 /// Serve the store to programs in every language, which use it as they use Redis
 #[derive(Args, Debug)]

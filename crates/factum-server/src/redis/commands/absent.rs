@@ -6,6 +6,7 @@ use super::table::{Command, Verb};
 use super::{command, help};
 use crate::redis::door::Door;
 use crate::redis::resp::{Reply, Request, integer};
+use crate::redis::{REDIS_VERSION, keyspace};
 
 const NOTHING_RUNS: Reply = Reply::error("NOTBUSY No scripts in execution right now.");
 const NO_CLUSTER: Reply = Reply::error("ERR This instance has cluster support disabled");
@@ -30,7 +31,16 @@ pub(super) fn answer(door: &Door, command: &Command, request: &Request) -> Optio
             Some(_) => Reply::error("ERR count should be greater than or equal to -1"),
         },
         Verb::SlowLogLen | Verb::LatencyReset => Reply::Integer(0),
-        Verb::SlowLogReset | Verb::ClientUnpause => Reply::OK,
+        Verb::SlowLogReset | Verb::Save => Reply::OK,
+        // Everything that was answered is on disk.
+        Verb::LastSave => Reply::Integer(i64::try_from(keyspace::now() / 1_000).unwrap_or(i64::MAX)),
+        Verb::BgSave => match request.get(1) {
+            None => Reply::Simple("Background saving started"),
+            Some(how) if request.len() == 2 && is(how, "schedule") => Reply::Simple("Background saving started"),
+            Some(_) => Reply::error("ERR syntax error"),
+        },
+        Verb::BgRewriteAof => Reply::Simple("Background append only file rewriting started"),
+        Verb::LolWut => Reply::Verbatim(format!("Redis ver. {REDIS_VERSION}\n")),
         Verb::LatencyHistogram => Reply::Map(Vec::new()),
         Verb::LatencyDoctor => {
             Reply::Verbatim("This server keeps no events of latency. Its port for metrics tells how long answers take.\n".to_owned())

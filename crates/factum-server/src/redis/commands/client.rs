@@ -2,11 +2,14 @@
 
 use std::fmt::Write;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::time::Instant;
 
-use crate::redis::clients::{Client, Unblock};
+use crate::redis::clients::{Client, Ending, Unblock};
 use crate::redis::door::Door;
+use crate::redis::pause::Paused;
 use crate::redis::resp::{Reply, Request, integer};
 use crate::redis::session::{Replies, Session};
 
@@ -89,7 +92,7 @@ fn line(client: &Client) -> String {
     let names = client.names().clone();
     let activity = client.activity();
     let mut line = String::with_capacity(256);
-    let flags = if client.is_blocked() {
+    let flags = if client.is_waiting() {
         "b"
     } else if activity.queued.is_some() {
         "x"
@@ -100,7 +103,7 @@ fn line(client: &Client) -> String {
     writeln!(
         line,
         "id={} addr={} laddr={} fd=0 name={} age={} idle={} flags={flags} db={} sub=0 psub=0 ssub=0 multi={queued} watch=0 qbuf=0 \
-         qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 omem=0 tot-mem=0 events=r cmd={} user=default redir=-1 resp={} \
+         qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 omem=0 tot-mem={} events=r cmd={} user=default redir=-1 resp={} \
          lib-name={} lib-ver={}",
         client.id,
         client.address,
@@ -109,6 +112,7 @@ fn line(client: &Client) -> String {
         client.since.elapsed().as_secs(),
         activity.at.elapsed().as_secs(),
         activity.database,
+        client.held_bytes(),
         activity.command,
         activity.protocol,
         String::from_utf8_lossy(&names.library),
@@ -144,7 +148,7 @@ fn end(session: &mut Session, client: &Arc<Client>) {
     if client.id == session.client.id {
         session.is_ending = true;
     } else {
-        client.kill();
+        client.end(Ending::Asked);
     }
 }
 
@@ -201,6 +205,7 @@ impl Filter {
 
 pub(super) fn unblock(door: &Door, request: &Request) -> Reply {
     let how = match request.get(3).map(<[u8]>::to_ascii_lowercase).as_deref() {
+        _ if request.len() > 4 => return wrong_number("UNBLOCK"),
         None | Some(b"timeout") => Unblock::AsTimeout,
         Some(b"error") => Unblock::WithError,
         Some(_) => return Reply::error("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR"),
@@ -208,6 +213,29 @@ pub(super) fn unblock(door: &Door, request: &Request) -> Reply {
     let Some(id) = integer(&request[2]) else { return NOT_A_NUMBER };
     let client = u64::try_from(id).ok().and_then(|id| door.clients.get(id));
     Reply::Integer(client.is_some_and(|client| client.unblock(how)).into())
+}
+
+pub(super) fn pause(door: &Door, request: &Request) -> Reply {
+    let what = match request.get(3).map(<[u8]>::to_ascii_lowercase).as_deref() {
+        _ if request.len() > 4 => return wrong_number("PAUSE"),
+        None | Some(b"all") => Paused::All,
+        Some(b"write") => Paused::Writes,
+        Some(_) => return Reply::error("ERR CLIENT PAUSE mode must be WRITE or ALL"),
+    };
+    match integer(&request[2]).map(u64::try_from) {
+        None => Reply::error("ERR timeout is not an integer or out of range"),
+        Some(Err(_)) => Reply::error("ERR timeout is negative"),
+        Some(Ok(millis)) => {
+            // As good as for ever, and not beyond what the clock can tell.
+            let long = Duration::from_secs(365 * 24 * 3_600);
+            door.pause.begin(Instant::now() + Duration::from_millis(millis).min(long), what);
+            Reply::OK
+        }
+    }
+}
+
+fn wrong_number(subcommand: &str) -> Reply {
+    Reply::Error(format!("ERR unknown subcommand or wrong number of arguments for '{subcommand}'. Try CLIENT HELP.").into())
 }
 
 /// ON and OFF where it makes no difference.

@@ -1,8 +1,12 @@
 //! COMMAND: the table, as clients ask for it.
 
-use super::table::{self, Command};
+use super::table::{self, Command, Verb, access};
 use crate::redis::glob;
 use crate::redis::resp::{Reply, Request};
+
+/// What is told of a command is a hundred times as long as its name, so there is an end to how many can be asked for at a time.
+const NAMES_MAX: usize = 1_000;
+const TOO_MANY: Reply = Reply::error("ERR these are more names than there are commands; ask for fewer at a time");
 
 pub(super) fn count() -> Reply {
     Reply::count(commands().count())
@@ -21,6 +25,9 @@ pub(super) fn info(request: &Request) -> Reply {
     if request.len() == 2 {
         return every();
     }
+    if request.len() > NAMES_MAX {
+        return TOO_MANY;
+    }
     Reply::Array(request.iter().skip(2).map(|name| table::find(name).map_or(Reply::Null, info_of)).collect())
 }
 
@@ -37,27 +44,33 @@ fn info_of(command: &'static Command) -> Reply {
         Reply::count(step),
         set(categories(command).into_iter().map(Reply::Simple).collect()),
         Reply::Array(Vec::new()),
-        Reply::Array(key_specification(command).into_iter().collect()),
+        Reply::Array(key_specifications(command)),
         Reply::Array(command.subcommands().map(info_of).collect()),
     ])
 }
 
-/// The classes of commands that permissions are given by.
+/// The classes of commands that permissions are given by, in the order of Redis.
 fn categories(command: &Command) -> Vec<&'static str> {
-    let mut categories = Vec::new();
-    let by_flag = [(table::WRITE, "@write"), (table::READONLY, "@read"), (table::ADMIN, "@admin"), (table::BLOCKING, "@blocking")];
-    categories.extend(by_flag.into_iter().filter(|(flag, _)| command.is(*flag)).map(|(_, name)| name));
-    match command.group {
-        table::Group::Stream => categories.push("@stream"),
-        table::Group::String => categories.push("@string"),
-        table::Group::Hash => categories.push("@hash"),
-        table::Group::Generic => categories.push("@keyspace"),
-        table::Group::Transactions => categories.push("@transaction"),
-        table::Group::Connection => categories.push("@connection"),
-        table::Group::Server | table::Group::Factum => {}
-    }
-    categories.push(if command.is(table::FAST) { "@fast" } else { "@slow" });
-    categories
+    let is_dangerous = command.is(table::ADMIN)
+        || matches!(command.verb, Verb::Keys | Verb::FlushDb | Verb::FlushAll | Verb::Info | Verb::Role | Verb::LastSave | Verb::Cluster);
+    let has = |flag| command.is(flag);
+    let is_about = |group| command.group == group;
+    let classes = [
+        (is_about(table::Group::Generic), "@keyspace"),
+        (has(table::READONLY), "@read"),
+        (has(table::WRITE), "@write"),
+        (is_about(table::Group::Hash), "@hash"),
+        (is_about(table::Group::String), "@string"),
+        (is_about(table::Group::Stream), "@stream"),
+        (has(table::ADMIN), "@admin"),
+        (has(table::FAST), "@fast"),
+        (!has(table::FAST), "@slow"),
+        (has(table::BLOCKING), "@blocking"),
+        (is_dangerous, "@dangerous"),
+        (is_about(table::Group::Connection), "@connection"),
+        (is_about(table::Group::Transactions), "@transaction"),
+    ];
+    classes.into_iter().filter(|(is_in, _)| *is_in).map(|(_, name)| name).collect()
 }
 
 /// The classes that Redis knows, as ACL CAT lists them; of some there are no commands here.
@@ -99,38 +112,49 @@ pub(super) fn of_category(category: &[u8]) -> Reply {
 }
 
 /// Where the keys are, in the form of Redis 7.
-fn key_specification(command: &Command) -> Option<Reply> {
+fn key_specifications(command: &Command) -> Vec<Reply> {
     let (first, last, step) = command.keys;
-    let text = Reply::text;
-    let (begin, find) = if command.is(table::MOVABLEKEYS) {
-        let begin = Reply::Map(vec![
-            (text("type"), text("keyword")),
-            (text("spec"), Reply::Map(vec![(text("keyword"), text("STREAMS")), (text("startfrom"), Reply::Integer(1))])),
-        ]);
-        (begin, (Reply::Integer(-1), Reply::Integer(1), Reply::Integer(2)))
-    } else if first > 0 {
-        let begin = Reply::Map(vec![(text("type"), text("index")), (text("spec"), Reply::Map(vec![(text("index"), Reply::count(first))]))]);
-        let last = if last < 0 { last } else { last - i32::try_from(first).unwrap_or_default() };
-        (begin, (Reply::Integer(last.into()), Reply::count(step), Reply::Integer(0)))
-    } else {
-        return None;
+    if command.is(table::MOVABLEKEYS) {
+        let start = if command.verb == Verb::XReadGroup { 4 } else { 1 };
+        let begin = [("keyword", Reply::text("STREAMS")), ("startfrom", Reply::Integer(start))];
+        return vec![key_specification(access::of(command.verb), "keyword", begin.into(), (-1, 1, 2))];
+    }
+    let of_one = |access, first, last: i32, step: usize| {
+        let step = i64::try_from(step).unwrap_or_default();
+        key_specification(access, "index", vec![("index", Reply::count(first))], (last.into(), step, 0))
     };
-    let (last, step, limit) = find;
-    let find = Reply::Map(vec![
-        (text("type"), text("range")),
-        (text("spec"), Reply::Map(vec![(text("lastkey"), last), (text("keystep"), step), (text("limit"), limit)])),
-    ]);
-    let flags = if command.is(table::WRITE) {
-        vec![Reply::Simple("RW"), Reply::Simple("update")]
-    } else {
-        vec![Reply::Simple("RO"), Reply::Simple("access")]
-    };
-    Some(Reply::Map(vec![(text("flags"), Reply::Set(flags)), (text("begin_search"), begin), (text("find_keys"), find)]))
+    match access::of_second(command.verb) {
+        _ if first == 0 => Vec::new(),
+        Some(second) => vec![of_one(access::of(command.verb), first, 0, 1), of_one(second, first + 1, 0, 1)],
+        None => {
+            let last = if last < 0 { last } else { last - i32::try_from(first).unwrap_or_default() };
+            vec![of_one(access::of(command.verb), first, last, step)]
+        }
+    }
+}
+
+fn key_specification(
+    access: &'static [&'static str],
+    kind: &'static str,
+    begin: Vec<(&'static str, Reply)>,
+    (last, step, limit): (i64, i64, i64),
+) -> Reply {
+    let map =
+        |members: Vec<(&'static str, Reply)>| Reply::Map(members.into_iter().map(|(name, value)| (Reply::text(name), value)).collect());
+    let find = vec![("lastkey", Reply::Integer(last)), ("keystep", Reply::Integer(step)), ("limit", Reply::Integer(limit))];
+    map(vec![
+        ("flags", Reply::Set(access.iter().map(|flag| Reply::Simple(flag)).collect())),
+        ("begin_search", map(vec![("type", Reply::text(kind)), ("spec", map(begin))])),
+        ("find_keys", map(vec![("type", Reply::text("range")), ("spec", map(find))])),
+    ])
 }
 
 pub(super) fn docs(request: &Request) -> Reply {
     if request.len() == 2 {
         return Reply::Map(commands().map(docs_of).collect());
+    }
+    if request.len() > NAMES_MAX {
+        return TOO_MANY;
     }
     Reply::Map(request.iter().skip(2).filter_map(table::find).map(docs_of).collect())
 }
@@ -171,7 +195,8 @@ pub(super) fn list(request: &Request) -> Reply {
     }
 }
 
-pub(super) fn get_keys(request: &Request) -> Reply {
+/// COMMAND GETKEYS, and GETKEYSANDFLAGS.
+pub(super) fn get_keys(request: &Request, with_access: bool) -> Reply {
     let inner: Request = request.iter().skip(2).collect();
     let Ok(command) = table::look_up(&inner) else {
         let is_known = table::find(&inner[0]).is_some();
@@ -188,5 +213,17 @@ pub(super) fn get_keys(request: &Request) -> Reply {
     if places.is_empty() {
         return Reply::error("ERR Invalid arguments specified for command");
     }
-    Reply::Array(places.into_iter().map(|place| Reply::Bulk(inner.bytes(place))).collect())
+    let answer = |(number, place): (usize, usize)| {
+        let key = Reply::Bulk(inner.bytes(place));
+        if !with_access {
+            return key;
+        }
+        let access: &[&str] = match command.verb {
+            Verb::Set if inner.iter().skip(3).any(|option| option.eq_ignore_ascii_case(b"get")) => &["RW", "access", "update"],
+            Verb::Set => &["OW", "update"],
+            verb => access::of_second(verb).filter(|_| number == 1).unwrap_or(access::of(verb)),
+        };
+        Reply::Array(vec![key, Reply::Set(access.iter().map(|flag| Reply::Simple(flag)).collect())])
+    };
+    Reply::Array(places.into_iter().enumerate().map(answer).collect())
 }

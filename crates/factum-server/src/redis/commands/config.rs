@@ -1,7 +1,9 @@
 //! CONFIG: what clients ask of the configuration, answered truly, and what little of it can be changed while the server runs.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -10,20 +12,40 @@ use crate::redis::door::Door;
 use crate::redis::glob;
 use crate::redis::resp::{Reply, Request, integer};
 
-/// The one parameter that has an effect when it is set: of how many entries a block has that approximate trimming removes.
+/// The parameters that have an effect when they are set: how many entries a block has that approximate trimming removes,
 const NODE_ENTRIES: &str = "stream-node-max-entries";
+/// after how many seconds of silence a connection is ended,
+const TIMEOUT: &str = "timeout";
+/// how many connections there may be,
+const CLIENTS_MAX: &str = "maxclients";
+/// and how much memory they may hold together.
+const CLIENTS_BYTES_MAX: &str = "maxmemory-clients";
 
 /// The parameters that are known.
 #[derive(Debug)]
 pub(crate) struct Parameters {
     values: Mutex<BTreeMap<&'static str, Parameter>>,
+    idle_seconds: AtomicU64,
+    clients_max: AtomicUsize,
 }
 
 #[derive(Clone, Debug)]
 struct Parameter {
     value: Bytes,
+    kind: Kind,
+}
+
+/// What becomes of a parameter that is set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// It is as the server was started; setting it to what it is is no change.
+    Fixed,
     /// It says how Redis arranges its memory or its own watching; here it has no effect, so that any value may be set.
-    is_without_effect: bool,
+    WithoutEffect,
+    /// It is in force from then on.
+    Number,
+    /// The same, for a number of bytes.
+    Bytes,
 }
 
 impl Parameters {
@@ -42,7 +64,6 @@ impl Parameters {
             ("databases", settings.limits.databases.to_string()),
             ("dbfilename", String::new()),
             ("enable-debug-command", if settings.allow_debug { "yes" } else { "no" }.to_owned()),
-            ("maxclients", settings.limits.clients_max.to_string()),
             ("maxmemory", "0".to_owned()),
             ("maxmemory-policy", "noeviction".to_owned()),
             ("notify-keyspace-events", String::new()),
@@ -50,28 +71,79 @@ impl Parameters {
             ("proto-max-bulk-len", settings.limits.request_bytes_max.to_string()),
             ("save", String::new()),
             ("tcp-keepalive", "0".to_owned()),
-            ("timeout", settings.limits.idle_max.map_or(0, |idle| idle.as_secs()).to_string()),
         ];
         let without_effect = [
             ("active-expire-effort", "1"),
+            ("activedefrag", "no"),
+            ("activerehashing", "yes"),
+            ("auto-aof-rewrite-min-size", "67108864"),
+            ("auto-aof-rewrite-percentage", "100"),
+            ("busy-reply-threshold", "5000"),
+            ("dynamic-hz", "yes"),
             ("hash-max-listpack-entries", "512"),
             ("hash-max-listpack-value", "64"),
             ("hash-max-ziplist-entries", "512"),
             ("hash-max-ziplist-value", "64"),
+            ("hll-sparse-max-bytes", "3000"),
             ("hz", "10"),
+            ("jemalloc-bg-thread", "yes"),
             ("latency-monitor-threshold", "0"),
+            ("latency-tracking", "yes"),
+            ("lazyfree-lazy-eviction", "no"),
+            ("lazyfree-lazy-expire", "no"),
+            ("lazyfree-lazy-server-del", "no"),
             ("lazyfree-lazy-user-del", "no"),
+            ("lazyfree-lazy-user-flush", "no"),
+            ("list-compress-depth", "0"),
+            ("list-max-listpack-size", "-2"),
+            ("list-max-ziplist-size", "-2"),
             ("loglevel", "notice"),
+            ("lua-time-limit", "5000"),
+            ("maxmemory-samples", "5"),
+            ("set-max-intset-entries", "512"),
             ("slowlog-log-slower-than", "-1"),
             ("slowlog-max-len", "128"),
+            ("stop-writes-on-bgsave-error", "yes"),
             ("stream-node-max-bytes", "4096"),
-            (NODE_ENTRIES, "100"),
+            ("tracking-table-max-keys", "1000000"),
+            ("zset-max-listpack-entries", "128"),
+            ("zset-max-listpack-value", "64"),
+            ("zset-max-ziplist-entries", "128"),
+            ("zset-max-ziplist-value", "64"),
         ];
-        let fixed = fixed.into_iter().map(|(name, value)| (name, Parameter { value: value.into(), is_without_effect: false }));
-        let without_effect = without_effect
+        let limits = &settings.limits;
+        let numbers = [
+            (TIMEOUT, limits.idle_max.map_or(0, |idle| idle.as_secs()), Kind::Number),
+            (CLIENTS_MAX, limits.clients_max as u64, Kind::Number),
+            (CLIENTS_BYTES_MAX, limits.clients_bytes_max as u64, Kind::Bytes),
+            (NODE_ENTRIES, 100, Kind::Number),
+        ];
+        let parameter = |name, value, kind| (name, Parameter { value, kind });
+        let values = fixed
             .into_iter()
-            .map(|(name, value)| (name, Parameter { value: Bytes::from_static(value.as_bytes()), is_without_effect: true }));
-        Self { values: Mutex::new(fixed.chain(without_effect).collect()) }
+            .map(|(name, value)| parameter(name, value.into(), Kind::Fixed))
+            .chain(
+                without_effect.into_iter().map(|(name, value)| parameter(name, Bytes::from_static(value.as_bytes()), Kind::WithoutEffect)),
+            )
+            .chain(numbers.into_iter().map(|(name, number, kind)| parameter(name, number.to_string().into(), kind)));
+        Self {
+            values: Mutex::new(values.collect()),
+            idle_seconds: AtomicU64::new(numbers[0].1),
+            clients_max: AtomicUsize::new(limits.clients_max),
+        }
+    }
+
+    /// After how long a connection is ended that says nothing.
+    pub(crate) fn idle_max(&self) -> Option<Duration> {
+        match self.idle_seconds.load(Ordering::Relaxed) {
+            0 => None,
+            seconds => Some(Duration::from_secs(seconds)),
+        }
+    }
+
+    /// How many connections there may be.
+    pub(crate) fn clients_max(&self) -> usize {
+        self.clients_max.load(Ordering::Relaxed)
     }
 }
 
@@ -88,32 +160,74 @@ pub(super) fn set(door: &Door, request: &Request) -> Reply {
         return Reply::error("ERR wrong number of arguments for 'config|set' command");
     }
     let mut values = door.parameters.values.lock().unwrap_or_else(PoisonError::into_inner);
-    let (mut changed, mut node_entries) = (Vec::new(), None);
+    let mut changed: Vec<(&str, Option<u64>, Bytes)> = Vec::new();
     for place in (2..request.len()).step_by(2) {
         let (asked, value) = (&request[place], &request[place + 1]);
-        let Some((name, parameter)) = values.iter().find(|(name, _)| name.as_bytes().eq_ignore_ascii_case(asked)) else {
+        let Some((&name, parameter)) = values.iter().find(|(name, _)| name.as_bytes().eq_ignore_ascii_case(asked)) else {
             let text = [b"ERR Unknown option or number of arguments for CONFIG SET - '", asked, b"'"].concat();
             return Reply::ErrorBytes(text.into());
         };
-        if !parameter.is_without_effect && parameter.value != value {
-            return refused(name, "can't be changed while the server runs; it is set where the server is started");
+        if changed.iter().any(|(given, ..)| *given == name) {
+            return refused(name, "duplicate parameter");
         }
-        if *name == NODE_ENTRIES {
-            match integer(value).map(u64::try_from) {
-                Some(Ok(entries)) => node_entries = Some(entries),
-                Some(Err(_)) => return refused(name, "argument must be between 0 and 9223372036854775807 inclusive"),
-                None => return refused(name, "argument couldn't be parsed into an integer"),
-            }
+        let checked = match parameter.kind {
+            Kind::Fixed if parameter.value == value => Ok(None),
+            Kind::Fixed => Err("can't be changed while the server runs; it is set where the server is started"),
+            Kind::WithoutEffect => Ok(None),
+            Kind::Number => number(name, value).map(Some),
+            Kind::Bytes => bytes(value).map(Some).ok_or("argument must be a memory or percent value"),
+        };
+        match checked {
+            Ok(number) => changed.push((name, number, Bytes::copy_from_slice(value))),
+            Err(why) => return refused(name, why),
         }
-        changed.push((*name, Bytes::copy_from_slice(value)));
     }
-    if let Some(entries) = node_entries {
-        door.keyspace.set_node_entries(entries);
-    }
-    for (name, value) in changed {
+    for (name, number, value) in changed {
+        if let Some(number) = number {
+            put_in_force(door, name, number);
+        }
+        let value = number.map_or(value, |number| number.to_string().into());
         values.get_mut(name).expect("it was found above").value = value;
     }
     Reply::OK
+}
+
+fn put_in_force(door: &Door, name: &str, number: u64) {
+    let size = usize::try_from(number).unwrap_or(usize::MAX);
+    match name {
+        TIMEOUT => door.parameters.idle_seconds.store(number, Ordering::Relaxed),
+        CLIENTS_MAX => door.parameters.clients_max.store(size, Ordering::Relaxed),
+        CLIENTS_BYTES_MAX => door.clients.held.allow(size),
+        _ => door.keyspace.set_node_entries(number),
+    }
+}
+
+/// A number that a parameter may have.
+fn number(name: &str, value: &[u8]) -> Result<u64, &'static str> {
+    let number = integer(value).ok_or("argument couldn't be parsed into an integer")?;
+    let (range, why) = match name {
+        TIMEOUT => (0..=i64::from(i32::MAX), "argument must be between 0 and 2147483647 inclusive"),
+        CLIENTS_MAX => (1..=i64::from(u32::MAX), "argument must be between 1 and 4294967295 inclusive"),
+        _ => (0..=i64::MAX, "argument must be between 0 and 9223372036854775807 inclusive"),
+    };
+    u64::try_from(number).ok().filter(|_| range.contains(&number)).ok_or(why)
+}
+
+/// A number of bytes, with a unit if need be, as Redis has them: `1k` is 1,000 and `1kb` 1,024.
+fn bytes(value: &[u8]) -> Option<u64> {
+    let text = std::str::from_utf8(value).ok()?.to_ascii_lowercase();
+    let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
+    let unit = match &text[digits.len()..] {
+        "" | "b" => 1,
+        "k" => 1_000,
+        "kb" => 1 << 10,
+        "m" => 1_000_000,
+        "mb" => 1 << 20,
+        "g" => 1_000_000_000,
+        "gb" => 1 << 30,
+        _ => return None,
+    };
+    digits.parse::<u64>().ok()?.checked_mul(unit)
 }
 
 fn refused(name: &str, why: &str) -> Reply {

@@ -41,9 +41,10 @@ pub(super) fn reset(door: &Door, session: &mut Session) -> Reply {
 }
 
 pub(super) fn select(door: &Door, session: &mut Session, request: &Request) -> Reply {
-    let Some(number) = integer(&request[1]).and_then(|number| i32::try_from(number).ok()) else {
-        return Reply::error("ERR value is not an integer or out of range");
-    };
+    let Some(number) = integer(&request[1]) else { return Reply::error("ERR value is not an integer or out of range") };
+    if i32::try_from(number).is_err() {
+        return Reply::error("ERR value is out of range, value must between -2147483648 and 2147483647");
+    }
     match u32::try_from(number) {
         Ok(database) if database < door.settings.limits.databases => {
             session.database = database;

@@ -20,7 +20,7 @@ const PLACES: u32 = 17;
 
 /// The sum of two numbers, as Redis writes it.
 pub(super) fn sum(before: &[u8], change: &[u8]) -> Result<String, Stop> {
-    let (before, change) = (read(before).ok_or(NOT_A_FLOAT)?, read(change).ok_or(NOT_A_FLOAT)?);
+    let (before, change) = (number(before)?, number(change)?);
     let (Some(before), Some(change)) = (before, change) else {
         return Err(Stop::error("ERR increment would produce NaN or Infinity"));
     };
@@ -29,7 +29,13 @@ pub(super) fn sum(before: &[u8], change: &[u8]) -> Result<String, Stop> {
 
 /// Whether a text is a number, and a finite one.
 pub(super) fn is_finite(text: &[u8]) -> Result<bool, Stop> {
-    Ok(read(text).ok_or(NOT_A_FLOAT)?.is_some())
+    Ok(number(text)?.is_some())
+}
+
+/// The number that a text is, `None` if it says that it is infinite. One that is too large is none.
+fn number(text: &[u8]) -> Result<Option<Extended>, Stop> {
+    let number = read(text).ok_or(NOT_A_FLOAT)?;
+    if number.is_none() && text.iter().any(u8::is_ascii_digit) { Err(NOT_A_FLOAT) } else { Ok(number) }
 }
 
 /// The nearest number to `high`, of which `sticky` says that there is a little more.

@@ -184,6 +184,9 @@ pub(super) fn random(context: &mut Context<'_>, request: &Request) -> Answered {
         Some(option) if is(option, "withvalues") && request.len() == 4 => true,
         Some(_) => return Err(SYNTAX),
     };
+    if count == Some(i64::MIN) {
+        return Err(Stop::error("ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807"));
+    }
     if count.is_some_and(|count| count < -(i64::MAX / 2) || with_values && count > i64::MAX / 2) {
         return Err(Stop::error("ERR value is out of range"));
     }

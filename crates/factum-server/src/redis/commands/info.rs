@@ -84,8 +84,8 @@ fn section(door: &Door, name: &str) -> Vec<(String, String)> {
         "Clients" => lines(&[
             ("connected_clients", door.clients.len().to_string()),
             ("cluster_connections", "0".to_owned()),
-            ("maxclients", door.settings.limits.clients_max.to_string()),
-            ("blocked_clients", door.clients.all().iter().filter(|client| client.is_blocked()).count().to_string()),
+            ("maxclients", door.parameters.clients_max().to_string()),
+            ("blocked_clients", door.clients.all().iter().filter(|client| client.is_waiting()).count().to_string()),
         ]),
         "Memory" => {
             let memory = process::own_memory_bytes();
@@ -93,6 +93,7 @@ fn section(door: &Door, name: &str) -> Vec<(String, String)> {
                 ("used_memory", memory.to_string()),
                 ("used_memory_human", format!("{:.2}M", memory as f64 / f64::from(1 << 20))),
                 ("used_memory_rss", process::resident_bytes().to_string()),
+                ("mem_clients_normal", door.clients.held.bytes().to_string()),
                 ("maxmemory", "0".to_owned()),
                 ("maxmemory_policy", "noeviction".to_owned()),
             ])
@@ -104,7 +105,7 @@ fn section(door: &Door, name: &str) -> Vec<(String, String)> {
             ("rdb_bgsave_in_progress", "0".to_owned()),
             ("aof_enabled", "1".to_owned()),
             ("aof_rewrite_in_progress", "0".to_owned()),
-            ("aof_last_write_status", "ok".to_owned()),
+            ("aof_last_write_status", if door.keyspace.is_recording() { "ok" } else { "err" }.to_owned()),
             ("factum_durability", door.store.capabilities().durability.to_owned()),
         ]),
         "Stats" => {
@@ -118,6 +119,7 @@ fn section(door: &Door, name: &str) -> Vec<(String, String)> {
                 ("total_net_input_bytes", read(&counters.received_bytes)),
                 ("total_net_output_bytes", read(&counters.sent_bytes)),
                 ("evicted_keys", "0".to_owned()),
+                ("evicted_clients", read(&counters.connections_evicted)),
             ])
         }
         "Replication" => lines(&[

@@ -4,7 +4,7 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 
 use super::call::{SYNTAX, is, number};
 use super::table::Verb;
-use crate::redis::keyspace::{Answered, Context, Key, Stop, Value};
+use crate::redis::keyspace::{Answered, Context, Key, Slot, Stop, Value};
 use crate::redis::resp::{Reply, Request, integer};
 
 fn all(context: &Context<'_>, request: &Request) -> Vec<Key> {
@@ -42,13 +42,10 @@ pub(super) fn kind(context: &mut Context<'_>, request: &Request) -> Answered {
     Ok(Reply::Simple(context.slot(&key)?.kind().name()).into())
 }
 
-/// OBJECT and its subcommands: in which form Redis would keep the value.
-pub(super) fn object(context: &mut Context<'_>, request: &Request, verb: Verb) -> Answered {
-    let key = context.key(request.bytes(2));
-    let slot = context.slot(&key)?;
-    let is_shared = matches!(&slot.value, Value::Text(text) if slot.encoding.is_none() && integer(text).is_some_and(|number| (0..10_000).contains(&number)));
-    let encoding = match &slot.value {
-        Value::Nothing => return Ok(Reply::Null.into()),
+/// In which form Redis would keep a value; `None` where there is none.
+fn encoding(slot: &Slot) -> Option<&'static str> {
+    Some(match &slot.value {
+        Value::Nothing => return None,
         Value::Text(_) if let Some(encoding) = slot.encoding => encoding,
         Value::Text(text) if text.len() <= 20 && integer(text).is_some() => "int",
         Value::Text(text) if text.len() <= 44 => "embstr",
@@ -56,7 +53,25 @@ pub(super) fn object(context: &mut Context<'_>, request: &Request, verb: Verb) -
         Value::Hash(hash) if hash.is_large() => "hashtable",
         Value::Hash(_) => "listpack",
         Value::Stream => "stream",
-    };
+    })
+}
+
+/// DEBUG OBJECT.
+pub(super) fn debug_object(context: &mut Context<'_>, request: &Request) -> Answered {
+    let key = context.key(request.bytes(2));
+    let slot = context.slot(&key)?;
+    let Some(encoding) = encoding(slot) else { return Err(Stop::error("ERR no such key")) };
+    let bytes = slot.measure();
+    let text = format!("Value at:0x0 refcount:1 encoding:{encoding} serializedlength:{bytes} lru:0 lru_seconds_idle:0");
+    Ok(Reply::SimpleText(text.into()).into())
+}
+
+/// OBJECT and its subcommands.
+pub(super) fn object(context: &mut Context<'_>, request: &Request, verb: Verb) -> Answered {
+    let key = context.key(request.bytes(2));
+    let slot = context.slot(&key)?;
+    let is_shared = matches!(&slot.value, Value::Text(text) if slot.encoding.is_none() && integer(text).is_some_and(|number| (0..10_000).contains(&number)));
+    let Some(encoding) = encoding(slot) else { return Ok(Reply::Null.into()) };
     match verb {
         Verb::ObjectEncoding => Ok(Reply::text(encoding).into()),
         // Redis has one object for each of these numbers.

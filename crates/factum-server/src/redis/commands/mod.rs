@@ -51,6 +51,11 @@ pub(crate) fn without_data(door: &Door, session: &mut Session, command: &Command
         Verb::ClientList => client::list(door, request),
         Verb::ClientKill => client::kill(door, session, request),
         Verb::ClientUnblock => client::unblock(door, request),
+        Verb::ClientPause => client::pause(door, request),
+        Verb::ClientUnpause => {
+            door.pause.end();
+            Reply::OK
+        }
         Verb::ClientNoEvict | Verb::ClientNoTouch => client::accept_switch(request),
         Verb::ClientReply => client::reply(session, request),
         Verb::Command => command::every(),
@@ -58,7 +63,8 @@ pub(crate) fn without_data(door: &Door, session: &mut Session, command: &Command
         Verb::CommandInfo => command::info(request),
         Verb::CommandDocs => command::docs(request),
         Verb::CommandList => command::list(request),
-        Verb::CommandGetKeys => command::get_keys(request),
+        Verb::CommandGetKeys => command::get_keys(request, false),
+        Verb::CommandGetKeysAndFlags => command::get_keys(request, true),
         Verb::ConfigGet => config::get(&door.parameters, request),
         Verb::ConfigSet => config::set(door, request),
         Verb::ConfigResetStat => {
@@ -86,6 +92,7 @@ pub(crate) fn without_data(door: &Door, session: &mut Session, command: &Command
 pub(crate) async fn carry_out_own(door: &Door, data: &Data) -> Reply {
     match data.command.verb {
         Verb::Info => info::info_of_all(door, &data.request).await,
+        Verb::Debug => server::sleep(&data.request).await,
         _ => factum::carry_out(door, data).await,
     }
 }
@@ -172,12 +179,14 @@ fn with_data(context: &mut Context<'_>, verb: Verb, request: &Request, resume: &
         Verb::Type => keys::kind(context, request),
         Verb::Rename | Verb::RenameNx => naming::rename(context, request, verb),
         Verb::Copy => naming::copy(context, request),
+        Verb::Move => naming::move_to(context, request),
         Verb::Keys => naming::keys(context, request),
         Verb::Scan => naming::scan(context, request),
         Verb::DbSize => naming::size(context),
         Verb::RandomKey => naming::random(context),
         Verb::FlushDb | Verb::FlushAll => naming::flush(context, request, verb),
         Verb::ObjectEncoding | Verb::ObjectRefCount | Verb::ObjectIdleTime | Verb::ObjectFreq => keys::object(context, request, verb),
+        Verb::Debug if request[1].eq_ignore_ascii_case(b"object") => keys::debug_object(context, request),
         // In a transaction it would never end, because what is dropped is needed again.
         Verb::Debug => {
             if !context.is_exec {

@@ -1,6 +1,6 @@
 //! The commands that go by the names of keys: listing, counting, renaming, and removing all.
 
-use super::call::{NOT_AN_INTEGER, SYNTAX, is, number};
+use super::call::{SYNTAX, is, number};
 use super::keys::{below, cursor};
 use super::table::Verb;
 use crate::redis::glob;
@@ -87,6 +87,25 @@ pub(super) fn rename(context: &mut Context<'_>, request: &Request, verb: Verb) -
     Ok(answer(true).into())
 }
 
+/// MOVE: to another database.
+pub(super) fn move_to(context: &mut Context<'_>, request: &Request) -> Answered {
+    let from = context.key(request.bytes(1));
+    let database = number(&request[2])?;
+    let database = u32::try_from(database).ok().filter(|database| *database < context.options.databases);
+    let to = Key { database: database.ok_or(Stop::error("ERR DB index is out of range"))?, ..from.clone() };
+    if from == to {
+        return Err(Stop::error("ERR source and destination objects are the same"));
+    }
+    context.need([&from, &to])?;
+    let is_there = !matches!(context.slot(&from)?.value, Value::Nothing);
+    let is_moved = is_there && matches!(context.slot(&to)?.value, Value::Nothing);
+    if is_moved {
+        place(context, &from, &to)?;
+        context.remove(&from);
+    }
+    Ok(Reply::Integer(is_moved.into()).into())
+}
+
 pub(super) fn copy(context: &mut Context<'_>, request: &Request) -> Answered {
     let (from, mut to) = (context.key(request.bytes(1)), context.key(request.bytes(2)));
     let mut replaces = false;
@@ -96,11 +115,8 @@ pub(super) fn copy(context: &mut Context<'_>, request: &Request) -> Answered {
             replaces = true;
             at += 1;
         } else if is(&request[at], "db") && at + 1 < request.len() {
-            let database = u32::try_from(number(&request[at + 1])?).map_err(|_| NOT_AN_INTEGER)?;
-            if database >= context.options.databases {
-                return Err(Stop::error("ERR DB index is out of range"));
-            }
-            to.database = database;
+            let database = u32::try_from(number(&request[at + 1])?).ok().filter(|database| *database < context.options.databases);
+            to.database = database.ok_or(Stop::error("ERR DB index is out of range"))?;
             at += 2;
         } else {
             return Err(SYNTAX);

@@ -1,6 +1,6 @@
 //! The commands on the server that are short: TIME, WAIT, MEMORY without a key, DEBUG.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::table::Verb;
 use crate::process;
@@ -44,6 +44,15 @@ pub(super) fn memory(verb: Verb) -> Reply {
     }
 }
 
+/// DEBUG SLEEP: only this connection waits.
+pub(super) async fn sleep(request: &Request) -> Reply {
+    let seconds = request.get(2).and_then(|text| std::str::from_utf8(text).ok()?.parse::<f64>().ok()).unwrap_or_default();
+    if let Ok(time) = Duration::try_from_secs_f64(seconds) {
+        tokio::time::sleep(time).await;
+    }
+    Reply::OK
+}
+
 /// What DEBUG does without data; `None` if it concerns data.
 pub(super) fn debug(door: &Door, request: &Request) -> Option<Reply> {
     if !door.settings.allow_debug {
@@ -54,11 +63,16 @@ pub(super) fn debug(door: &Door, request: &Request) -> Option<Reply> {
     }
     Some(match request[1].to_ascii_lowercase().as_slice() {
         // Keys expire at their time, and nothing is arranged otherwise.
-        b"set-active-expire" | b"quicklist-packed-threshold" | b"jmap" if request.len() <= 3 => Reply::OK,
+        b"set-active-expire" | b"quicklist-packed-threshold" if request.len() == 3 => Reply::OK,
+        b"change-repl-id" if request.len() == 2 => Reply::OK,
+        b"error" if request.len() == 3 => Reply::ErrorBytes(request.bytes(2)),
+        // These concern data, or take their time.
+        b"object" if request.len() >= 3 => return None,
+        b"sleep" if request.len() == 3 => return None,
         // All that is known is dropped, and read from the store again.
         b"reload" if request.len() > 2 => Reply::error("ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options."),
         b"reload" | b"loadaof" => return None,
-        b"stringmatch-len" => Reply::Integer(0),
+        b"stringmatch-len" if request.len() == 4 => Reply::Integer(0),
         _ => {
             let text = [b"ERR unknown subcommand or wrong number of arguments for '", &request[1], b"'. Try DEBUG HELP."].concat();
             Reply::ErrorBytes(text.into())

@@ -1,5 +1,7 @@
 //! MULTI, EXEC, DISCARD, WATCH and UNWATCH.
 
+use std::sync::PoisonError;
+
 use super::table::{self, Command, Group, Verb};
 use crate::redis::door::Door;
 use crate::redis::keyspace::{Answered, Context, Key, Plan, Stop};
@@ -18,6 +20,23 @@ pub(crate) struct Transaction {
     pub(crate) is_spoilt: bool,
     /// The keys that are watched.
     watches: Watches,
+    /// How many bytes they were named with.
+    watched_bytes: usize,
+}
+
+impl Transaction {
+    /// What it keeps in memory, about.
+    pub(crate) fn held_bytes(&self) -> usize {
+        let queued = if self.queued.is_some() { self.queued_bytes } else { 0 };
+        let is_watching = self.watched_bytes > 0 && !self.watches.lock().unwrap_or_else(PoisonError::into_inner).is_empty();
+        queued + if is_watching { self.watched_bytes } else { 0 }
+    }
+
+    /// Whether one of the requests since MULTI changes data.
+    pub(crate) fn writes(&self) -> bool {
+        let writes = |request: &Request| table::look_up(request).is_ok_and(|command| command.is(table::WRITE));
+        self.queued.iter().flatten().any(writes)
+    }
 }
 
 #[cfg(test)]
@@ -44,6 +63,8 @@ pub(crate) fn transaction(door: &Door, session: &mut Session, verb: Verb, reques
         }
         Verb::Watch if is_gathering => Work::Ready(Reply::error("ERR WATCH inside MULTI is not allowed")),
         Verb::Watch => {
+            let is_first = transaction.watches.lock().unwrap_or_else(PoisonError::into_inner).is_empty();
+            transaction.watched_bytes = if is_first { 0 } else { transaction.watched_bytes } + request.size();
             let key = |place| Key { database: session.database, name: request.bytes(place) };
             Work::Watch((1..request.len()).map(key).collect(), Watches::clone(&transaction.watches))
         }
@@ -121,9 +142,9 @@ pub(super) fn watch(context: &mut Context<'_>, keys: &[Key], watches: &Watches) 
     let mut watches = watches.lock().expect("no holder of this lock panics");
     for key in keys {
         context.slot(key)?;
-        if !watches.iter().any(|(watched, _)| watched == key) {
+        if !watches.contains_key(key) {
             let name = bytes::Bytes::copy_from_slice(&key.name);
-            watches.push((Key { name, ..*key }, context.stamp(key).expect("it was looked at")));
+            watches.insert(Key { name, ..*key }, context.stamp(key).expect("it was looked at"));
         }
     }
     Ok(Reply::OK.into())
@@ -133,9 +154,9 @@ pub(super) fn watch(context: &mut Context<'_>, keys: &[Key], watches: &Watches) 
 pub(super) fn carry_out(context: &mut Context<'_>, exec: &mut Exec) -> Answered {
     let Exec { work, watches, is_aborted, .. } = exec;
     *is_aborted = false;
-    let watched: Vec<Key> = watches.lock().expect("no holder of this lock panics").iter().map(|(key, _)| key.clone()).collect();
+    let watched: Vec<Key> = watches.lock().expect("no holder of this lock panics").keys().cloned().collect();
     context.need(&watched)?;
-    let is_overtaken = |(key, stamp): &(Key, u64)| context.stamp(key) != Some(*stamp);
+    let is_overtaken = |(key, stamp): (&Key, &u64)| context.stamp(key) != Some(*stamp);
     if watches.lock().expect("no holder of this lock panics").iter().any(is_overtaken) {
         *is_aborted = true;
         unwatch(watches);

@@ -21,11 +21,11 @@ pub(crate) enum Plan {
     /// Names of streams and their entries: pairs in RESP2, a map in RESP3.
     Streams(Vec<(Bytes, Plan)>),
     /// Entries between two ids.
-    Entries(Box<Entries>),
+    Entries(Entries),
     /// Entries by their versions.
     Picked(Picked),
     /// The first of these entries, or nothing.
-    First(Box<Entries>),
+    First(Entries),
 }
 
 /// Entries of a stream as it was at one moment, between two ids, both included.
@@ -58,10 +58,7 @@ impl Plan {
     /// Adds the answer to what is to be sent.
     pub(crate) async fn write(self, store: &dyn EventStore, protocol: Protocol, out: &mut Output) -> factum::Result<()> {
         match self {
-            Self::Reply(reply) => {
-                out.push(&reply, protocol);
-                Ok(())
-            }
+            Self::Reply(reply) => out.push_checked(&reply, protocol),
             Self::Entries(entries) => entries.write(store, out).await,
             nested => nested.nested(store, protocol, out).await,
         }

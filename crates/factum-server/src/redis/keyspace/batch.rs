@@ -22,6 +22,13 @@ pub(crate) enum Failure {
     Bug,
 }
 
+impl Failure {
+    /// Whether the store refused, so that nothing was recorded, and reading goes on.
+    pub(crate) fn is_refusal(&self) -> bool {
+        matches!(self, Self::Failed(error) if matches!(**error, Error::Unavailable { .. }))
+    }
+}
+
 /// Told to whoever waits for a batch.
 pub(super) type Waiter = oneshot::Sender<Result<(), Failure>>;
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use factum::{Error, Receipt};
 use tokio::sync::oneshot;
@@ -9,6 +10,9 @@ use tokio::sync::oneshot;
 use super::batch::{Failure, Sealed, Waiter, Written};
 use super::state::State;
 use super::{Keyspace, Waiting};
+
+/// How often the log says that appends go on failing.
+const SAID_AGAIN: Duration = Duration::from_secs(10);
 
 impl Keyspace {
     /// Sends batches for ever.
@@ -43,6 +47,9 @@ impl Keyspace {
         state.is_settling = false;
         match result {
             Ok(receipt) => {
+                if receipt.is_some() && self.is_refused.swap(false, Ordering::Relaxed) {
+                    tracing::info!("the store records again what clients ask for");
+                }
                 state.durable = state.open_number - 1 - state.closed.len() as u64;
                 if let Some(receipt) = receipt {
                     state.note_positions(&receipt);
@@ -57,7 +64,7 @@ impl Keyspace {
                     // Someone else wrote: nothing of it was recorded, and with what they wrote it can be carried out again.
                     Error::Conflict(_) | Error::RecordConflict { .. } => Failure::Overtaken,
                     error => {
-                        tracing::error!(%error, "what clients asked for was not recorded");
+                        self.note_failure(&mut state, &error);
                         Failure::Failed(Arc::new(error))
                     }
                 };
@@ -70,6 +77,17 @@ impl Keyspace {
                 tell(waiters, &Err(failure.clone()));
                 tell(later, &Err(failure));
             }
+        }
+    }
+
+    /// Says that an append failed: the first time, and then from time to time, because clients try again, and a full disk has no room for
+    /// the log of that either.
+    fn note_failure(&self, state: &mut State, error: &Error) {
+        let failed = self.failed_appends.fetch_add(1, Ordering::Relaxed) + 1;
+        let is_first = !self.is_refused.swap(true, Ordering::Relaxed);
+        if is_first || state.failure_said.is_none_or(|said| said.elapsed() >= SAID_AGAIN) {
+            state.failure_said = Some(Instant::now());
+            tracing::error!(%error, failed, "what clients asked for was not recorded");
         }
     }
 

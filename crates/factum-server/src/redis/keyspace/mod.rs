@@ -41,7 +41,7 @@ pub(crate) use hash::Hash;
 pub(crate) use key::Key;
 pub(crate) use load::own;
 pub(crate) use names::Count;
-pub(crate) use slot::{Kind, Value};
+pub(crate) use slot::{Kind, Slot, Value};
 pub(crate) use state::{Answered, BatchLimits, Context, Load, Stop, WRONG_TYPE};
 pub(crate) use stream::{Known, Stream};
 
@@ -100,10 +100,14 @@ pub(crate) struct Keyspace {
     sent: Notify,
     /// Nothing is read from the store into memory, because another server may be writing to it.
     is_suspended: AtomicBool,
+    /// The store did not take the last append.
+    is_refused: AtomicBool,
     /// There are more keys than are counted for those who only ask how the server is.
     has_many_names: AtomicBool,
     /// How many appends were sent to the store.
     pub(crate) appends: AtomicU64,
+    /// How many of them it did not take, or did not answer.
+    pub(crate) failed_appends: AtomicU64,
     /// How many events were in them.
     pub(crate) appended_events: AtomicU64,
     tasks: Mutex<Vec<JoinHandle<()>>>,
@@ -132,8 +136,10 @@ impl Keyspace {
             state,
             sent: Notify::new(),
             is_suspended: AtomicBool::new(false),
+            is_refused: AtomicBool::new(false),
             has_many_names: AtomicBool::new(false),
             appends: AtomicU64::new(0),
+            failed_appends: AtomicU64::new(0),
             appended_events: AtomicU64::new(0),
             tasks: Mutex::default(),
         });
@@ -183,6 +189,11 @@ impl Keyspace {
     /// What one batch takes at most.
     pub(crate) fn limits(&self) -> BatchLimits {
         self.limits
+    }
+
+    /// Whether the store takes what is recorded, as far as is known: it took the last append.
+    pub(crate) fn is_recording(&self) -> bool {
+        !self.is_refused.load(Ordering::Relaxed)
     }
 
     /// The store behind it.

@@ -55,6 +55,8 @@ pub(crate) struct State {
     pub(super) dropped: HashMap<Key, u64, RandomState>,
     /// How often everything was dropped because an append failed.
     pub(super) epoch: u64,
+    /// When the log last said that appends fail.
+    pub(super) failure_said: Option<std::time::Instant>,
 }
 
 /// A change to the names of keys.
@@ -149,7 +151,7 @@ pub(crate) struct Context<'a> {
     /// The batch that has to be durable before the answer is given.
     pub(crate) wait: u64,
     /// What stood at the keys before, so that it can be taken back.
-    pub(crate) undo: Option<Vec<(Key, Slot)>>,
+    pub(crate) undo: Option<HashMap<Key, Slot, RandomState>>,
 }
 
 impl Context<'_> {
@@ -162,9 +164,9 @@ impl Context<'_> {
     pub(crate) fn slot(&mut self, key: &Key) -> Result<&mut Slot, Stop> {
         let Some(slot) = self.state.slots.get_mut(key) else { return Err(Stop::Load(vec![Load::Slot(key.clone())])) };
         if let Some(undo) = &mut self.undo
-            && !undo.iter().any(|(undone, _)| undone == key)
+            && !undo.contains_key(key)
         {
-            undo.push((key.clone(), slot.clone()));
+            undo.insert(key.clone(), slot.clone());
         }
         slot.is_used = true;
         self.wait = self.wait.max(slot.changed_in);
@@ -358,7 +360,7 @@ impl Context<'_> {
 
     /// Begins something that may have to be taken back.
     pub(crate) fn begin(&mut self) -> Mark {
-        self.undo = Some(Vec::new());
+        self.undo = Some(HashMap::default());
         let Batch { parts, events, bytes, dirty, removed, .. } = &self.state.open;
         let last = parts.last().map_or(0, |part| part.events.len());
         Mark { parts: parts.len(), last, events: *events, bytes: *bytes, dirty: dirty.len(), removed: removed.len() }

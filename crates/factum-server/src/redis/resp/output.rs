@@ -8,10 +8,13 @@ use tokio::net::tcp::OwnedWriteHalf;
 use tokio::time::timeout;
 
 use super::{Protocol, Reply};
-use crate::redis::entry::TEXT_BYTES_MAX;
+use crate::redis::held::Share;
 
 /// Beyond this the replies are sent before more are added.
 const FULL_BYTES: usize = 1 << 20;
+
+/// A reply of less is added without a look at how much is there.
+const LARGE_BYTES: usize = 4 << 10;
 
 /// The bytes that wait to be sent, and where to.
 #[derive(Debug, Default)]
@@ -28,6 +31,7 @@ struct Sink {
     socket: OwnedWriteHalf,
     bytes_max: usize,
     stall_max: Duration,
+    share: Share,
 }
 
 /// Why replies could not be sent.
@@ -40,21 +44,42 @@ pub(crate) enum SendError {
 }
 
 impl Output {
-    /// Bytes for a client, who is given no longer answer than so many, and is given up if it reads nothing for so long.
-    pub(crate) fn to(socket: OwnedWriteHalf, bytes_max: usize, stall_max: Duration) -> Self {
-        Self { sink: Some(Sink { socket, bytes_max, stall_max }), ..Self::default() }
+    /// Bytes for a client, who is given no longer answer than so many, and is given up if it reads nothing for so long. What waits is noted in
+    /// its share.
+    pub(crate) fn to(socket: OwnedWriteHalf, bytes_max: usize, stall_max: Duration, share: Share) -> Self {
+        Self { sink: Some(Sink { socket, bytes_max, stall_max, share }), ..Self::default() }
     }
 
     /// Whether the answer that is being made may become longer.
-    pub(crate) fn check(&self) -> factum::Result<()> {
-        match &self.sink {
-            Some(Sink { bytes_max, .. }) if self.bytes.len() > bytes_max.saturating_add(FULL_BYTES) => Err(factum::Error::Unsupported {
+    pub(crate) fn check(&mut self) -> factum::Result<()> {
+        self.check_more(0)
+    }
+
+    /// Whether the answer that is being made may become longer by so many bytes.
+    fn check_more(&mut self, bytes: usize) -> factum::Result<()> {
+        let Some(Sink { bytes_max, share, .. }) = &mut self.sink else { return Ok(()) };
+        let length = self.bytes.len().saturating_add(bytes);
+        if length > bytes_max.saturating_add(FULL_BYTES) {
+            return Err(factum::Error::Unsupported {
                 feature: format!("answers of more than {bytes_max} bytes"),
                 store: "this server".to_owned(),
                 instead: "ask for less at a time, with COUNT, or raise limits.output_bytes_max".to_owned(),
-            }),
-            _ => Ok(()),
+            });
         }
+        if length > FULL_BYTES {
+            share.note(length);
+        }
+        Ok(())
+    }
+
+    /// Adds a reply, if the answer may become so long.
+    pub(crate) fn push_checked(&mut self, reply: &Reply, protocol: Protocol) -> factum::Result<()> {
+        let size = reply.size();
+        if size > LARGE_BYTES {
+            self.check_more(size)?;
+        }
+        self.push(reply, protocol);
+        Ok(())
     }
 
     /// Sends what is there, if that is much, so that the memory is bounded however much is answered.
@@ -84,7 +109,9 @@ impl Output {
     }
 
     async fn send_all(&mut self) -> Result<(), SendError> {
-        let Some(Sink { socket, stall_max, .. }) = &self.sink else { return Ok(()) };
+        let Some(Sink { socket, stall_max, share, .. }) = &mut self.sink else { return Ok(()) };
+        // What was sent of it goes on taking its place until all is.
+        let whole = self.bytes.len();
         while !self.bytes.is_empty() {
             match socket.try_write(&self.bytes) {
                 Ok(0) => return Err(io::Error::from(io::ErrorKind::WriteZero).into()),
@@ -92,13 +119,17 @@ impl Output {
                     self.bytes.advance(sent);
                     self.sent_bytes += sent as u64;
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => match timeout(*stall_max, socket.writable()).await {
-                    Ok(writable) => writable?,
-                    Err(_) => return Err(SendError::Stalled(self.bytes.len())),
-                },
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    share.note(whole);
+                    match timeout(*stall_max, socket.writable()).await {
+                        Ok(writable) => writable?,
+                        Err(_) => return Err(SendError::Stalled(self.bytes.len())),
+                    }
+                }
                 Err(error) => return Err(error.into()),
             }
         }
+        share.note(0);
         Ok(())
     }
 
@@ -126,7 +157,6 @@ fn write(out: &mut BytesMut, reply: &Reply, protocol: Protocol) {
         Reply::ErrorBytes(text) => error(out, text),
         Reply::Integer(integer) => number(out, b':', *integer),
         Reply::Bulk(bytes) => bulk(out, bytes),
-        Reply::Id(id) => bulk(out, id.digits(&mut [0; TEXT_BYTES_MAX])),
         Reply::Null => out.put_slice(if protocol == Protocol::Three { b"_\r\n" } else { b"$-1\r\n" }),
         Reply::NullArray => out.put_slice(if protocol == Protocol::Three { b"_\r\n" } else { b"*-1\r\n" }),
         Reply::Array(replies) => all(out, b'*', replies, protocol),

@@ -4,8 +4,6 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 
-use crate::redis::entry::EntryId;
-
 /// A reply.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Reply {
@@ -21,8 +19,6 @@ pub(crate) enum Reply {
     Integer(i64),
     /// A string of bytes.
     Bulk(Bytes),
-    /// An entry's id, milliseconds and sequence: a string. It is written when it is sent.
-    Id(EntryId),
     /// Nothing where a string would be.
     Null,
     /// Nothing where an array would be. The same as [`Reply::Null`] in RESP3.
@@ -61,6 +57,22 @@ impl Reply {
     /// A count.
     pub(crate) fn count(count: usize) -> Self {
         Self::Integer(i64::try_from(count).unwrap_or(i64::MAX))
+    }
+
+    /// How many bytes it is when written, about.
+    pub(crate) fn size(&self) -> usize {
+        let all = |replies: &[Self]| replies.iter().map(Self::size).sum::<usize>();
+        let pairs = |pairs: &[(Self, Self)]| pairs.iter().map(|(first, second)| first.size() + second.size()).sum::<usize>();
+        let content = match self {
+            Self::Simple(text) => text.len(),
+            Self::SimpleText(text) | Self::Error(text) => text.len(),
+            Self::ErrorBytes(bytes) | Self::Bulk(bytes) => bytes.len(),
+            Self::Integer(_) | Self::Null | Self::NullArray => 0,
+            Self::Array(replies) | Self::Set(replies) => all(replies),
+            Self::Map(members) | Self::Pairs(members) => pairs(members),
+            Self::Verbatim(text) => text.len(),
+        };
+        content + 8
     }
 
     /// Whether it is an error.

@@ -2,7 +2,7 @@
 //! and are content to hear that there is nothing.
 
 #[rustfmt::skip]
-use super::{Command, Group, Verb, command, ADMIN, FAST, LOADING, NOSCRIPT, STALE};
+use super::{Command, Group, Verb, command, ADMIN, FAST, LOADING, NOSCRIPT, READONLY, STALE};
 
 #[rustfmt::skip]
 pub(super) const COMMANDS: &[Command] = &[
@@ -45,9 +45,13 @@ pub(super) const COMMANDS: &[Command] = &[
     command(Verb::ClientGetRedir, "client|getredir", 2, NOSCRIPT | LOADING | STALE, (0, 0, 0), Group::Connection, "6.0.0", "Tells that this connection does not track keys."),
     command(Verb::ClientTracking, "client|tracking", -3, NOSCRIPT | LOADING | STALE, (0, 0, 0), Group::Connection, "6.0.0", "OFF is accepted, ON is refused: clients are not told which keys changed."),
     command(Verb::ClientTrackingInfo, "client|trackinginfo", 2, NOSCRIPT | LOADING | STALE, (0, 0, 0), Group::Connection, "6.2.0", "Tells that this connection does not track keys."),
-    command(Verb::ClientUnpause, "client|unpause", 2, ADMIN | NOSCRIPT | LOADING | STALE, (0, 0, 0), Group::Connection, "6.2.0", "Accepted; clients are never paused."),
     command(Verb::Cluster, "cluster", -2, 0, (0, 0, 0), Group::Server, "3.0.0", "Refused: this is one server."),
     command(Verb::ReadOnly, "readonly", 1, LOADING | STALE | FAST, (0, 0, 0), Group::Server, "3.0.0", "Refused: this is one server."),
     command(Verb::ReadWrite, "readwrite", 1, LOADING | STALE | FAST, (0, 0, 0), Group::Server, "3.0.0", "Refused: this is one server."),
+    command(Verb::LastSave, "lastsave", 1, LOADING | STALE | FAST, (0, 0, 0), Group::Server, "1.0.0", "Tells the time of now: what was answered is saved."),
+    command(Verb::Save, "save", 1, ADMIN | NOSCRIPT, (0, 0, 0), Group::Server, "1.0.0", "Accepted; what was answered is saved."),
+    command(Verb::BgSave, "bgsave", -1, ADMIN | NOSCRIPT, (0, 0, 0), Group::Server, "1.0.0", "Accepted; what was answered is saved."),
+    command(Verb::BgRewriteAof, "bgrewriteaof", 1, ADMIN | NOSCRIPT, (0, 0, 0), Group::Server, "1.0.0", "Accepted; the log is compacted by itself."),
+    command(Verb::LolWut, "lolwut", -1, READONLY | FAST, (0, 0, 0), Group::Server, "5.0.0", "Names the version."),
     command(Verb::Role, "role", 1, NOSCRIPT | LOADING | STALE | FAST, (0, 0, 0), Group::Server, "2.8.12", "Tells that this server is no replica and has none."),
 ];

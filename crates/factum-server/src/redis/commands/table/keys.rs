@@ -44,6 +44,7 @@ pub(super) const COMMANDS: &[Command] = &[
     command(Verb::Rename, "rename", 3, WRITE, (1, 2, 1), Group::Generic, "1.0.0", "Gives a key another name."),
     command(Verb::RenameNx, "renamenx", 3, WRITE | FAST, (1, 2, 1), Group::Generic, "1.0.0", "Gives a key another name if that is free."),
     command(Verb::RandomKey, "randomkey", 1, READONLY, (0, 0, 0), Group::Generic, "1.0.0", "Names some key."),
+    command(Verb::Move, "move", 3, WRITE | FAST, (1, 1, 1), Group::Generic, "1.0.0", "Moves a key to another database."),
     command(Verb::Touch, "touch", -2, READONLY | FAST, (1, -1, 1), Group::Generic, "3.2.1", "Counts which of the keys exist."),
     command(Verb::Copy, "copy", -3, WRITE | DENYOOM, (1, 2, 1), Group::Generic, "6.2.0", "Copies a key."),
     command(Verb::HSet, "hset", -4, WRITE | DENYOOM | FAST, (1, 1, 1), Group::Hash, "2.0.0", "Writes fields of a hash."),

@@ -1,6 +1,7 @@
 //! The table of commands: how each is called and what it may do. Dispatch, the errors of wrong calls and COMMAND go by it.
 
 mod absent;
+pub(crate) mod access;
 mod factum;
 mod keys;
 mod server;
@@ -11,7 +12,6 @@ use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use foldhash::fast::RandomState;
-use smallvec::SmallVec;
 
 pub(crate) use verb::Verb;
 
@@ -112,13 +112,13 @@ impl Command {
     }
 
     /// Which of a request's arguments are keys.
-    pub(crate) fn key_places(&self, request: &Request) -> SmallVec<[usize; 4]> {
+    pub(crate) fn key_places(&self, request: &Request) -> Vec<usize> {
         if self.is(MOVABLEKEYS) {
-            return streams_of(request).into();
+            return streams_of(request);
         }
         let (first, last, step) = self.keys;
         if first == 0 {
-            return SmallVec::new();
+            return Vec::new();
         }
         let last = match usize::try_from(last) {
             Ok(last) => last,
