@@ -228,6 +228,9 @@ local function begin_batch(prefix, place)
     recorded_at = number(math.max(tonumber(held[4] or 0), tonumber(time[1]) * 1000000 + tonumber(time[2]))),
     written = false,
     lists = { category = {}, type = {}, tag = {} },
+    -- Streams that begin, and the same by category.
+    begun = {},
+    begun_by_category = {},
   }
 end
 
@@ -239,6 +242,28 @@ local function add_to_list(lists, name, position)
   elseif positions[#positions] ~= position then
     positions[#positions + 1] = position
   end
+end
+
+-- A stream has got its first event.
+local function note_begun(batch, stream, category)
+  local begun, alike = batch.begun, batch.begun_by_category[category]
+  begun[#begun + 1] = stream
+  if alike then
+    alike[#alike + 1] = stream
+  else
+    batch.begun_by_category[category] = { stream }
+  end
+end
+
+local function write_begun(batch)
+  if #batch.begun == 0 then
+    return
+  end
+  call_with('RPUSH', batch.prefix .. 'streams', batch.begun)
+  for category, streams in pairs(batch.begun_by_category) do
+    call_with('RPUSH', batch.prefix .. 'streams:' .. category, streams)
+  end
+  batch.begun, batch.begun_by_category = {}, {}
 end
 
 -- Adds to the lists of positions; a category or type that is new is named in the list of them.
@@ -257,6 +282,7 @@ local function write_batch(batch)
   if not batch.written then
     return
   end
+  write_begun(batch)
   write_lists(batch, 'category', 'categories')
   write_lists(batch, 'type', 'types')
   write_lists(batch, 'tag', nil)
@@ -336,8 +362,7 @@ local function write_part(batch, part, before)
   end
   call_with('HSET', prefix .. 'ids:' .. stream, ids)
   if before == 0 then
-    redis.call('RPUSH', prefix .. 'streams', stream)
-    redis.call('RPUSH', prefix .. 'streams:' .. category, stream)
+    note_begun(batch, stream, category)
   end
   return nil
 end

@@ -9,36 +9,51 @@ end
 -- One plain event, as its arguments stand from place `at` on: its expectation behind a "+", and so many in all.
 local PLAIN_COUNT = 6
 
--- Records one plain event of a stream that is there and as expected, at this position: most appends are that, and few steps do it. Gives its
--- answer and its position as text, or nothing if it is to be looked at closely; then nothing has been written.
+-- Records one plain event of a stream that is as expected, at this position: most appends are that, and few steps do it. Gives its answer, its
+-- position as text, and whether the stream begins with it; or nothing if it is to be looked at closely: then nothing has been written.
 local function record_plain(prefix, place, recorded_at, args, at)
   local expected, stream, id, type = args[at], args[at + 1], args[at + 2], args[at + 4]
   local ids = prefix .. 'ids:' .. stream
   local held = redis.call('HMGET', ids, 'version', id)
   local before = held[1]
-  if not before or held[2] or (expected ~= '+' .. before and expected ~= '+any' and expected ~= '+exists') then
+  if held[2] then
+    return nil
+  elseif before then
+    if expected ~= '+' .. before and expected ~= '+any' and expected ~= '+exists' then
+      return nil
+    end
+  elseif expected ~= '+0' and expected ~= '+any' then
     return nil
   end
-  local version, position = number(before + 1), number(place)
+  local versions_before = tonumber(before or 0)
+  local version, position = number(versions_before + 1), number(place)
   local wrong = add_entry(prefix .. 'stream:' .. stream, version .. '-0', 'type', type, 'data', args[at + 5], 'id', args[at + 3],
     'position', position, 'recorded_at_us', recorded_at)
     or add_entry(prefix .. 'log', position .. '-0', 'stream', stream, 'version', version, 'type', type)
   if wrong then
     return { CONTRADICTION, wrong }
   end
-  redis.call('HSET', ids, 'version', version, id, version)
-  return { RECORDED, place, tonumber(before) }, position
+  if before then
+    redis.call('HSET', ids, 'version', version, id, version)
+  else
+    redis.call('HSET', ids, 'version', version, 'first', '1', 'begun', position, id, version)
+  end
+  return { RECORDED, place, versions_before }, position, not before
 end
 
 -- One such event of a batch.
 local function append_plain(batch, args, at)
   local counter = batch.counter + 1
   local place = counter * batch.partitions + batch.partition
-  local answer, position = record_plain(batch.prefix, place, batch.recorded_at, args, at)
+  local answer, position, begins = record_plain(batch.prefix, place, batch.recorded_at, args, at)
   if position then
+    local category = category_of(args[at + 1])
     batch.counter, batch.head, batch.written = counter, place, true
     add_to_list(batch.lists.type, args[at + 4], position)
-    add_to_list(batch.lists.category, category_of(args[at + 1]), position)
+    add_to_list(batch.lists.category, category, position)
+    if begins then
+      note_begun(batch, args[at + 1], category)
+    end
   end
   return answer
 end
@@ -52,17 +67,21 @@ local function append_alone(prefix, args, at)
     return nil
   end
   local time = redis.call('TIME')
-  local recorded_at = time[1] .. string.sub(1000000 + time[2], 2)
+  local recorded_at = time[1] .. string.sub('00000' .. time[2], -6)
   if tonumber(recorded_at) < tonumber(held[2]) then
     recorded_at = held[2]
   end
-  local carried_out, answer, position = pcall(record_plain, prefix, held[1] + 1, recorded_at, args, at)
+  local carried_out, answer, position, begins = pcall(record_plain, prefix, held[1] + 1, recorded_at, args, at)
   if not carried_out then
     return { failed(answer) }
   elseif not position then
     return answer and { answer }
   end
   local category, type = category_of(args[at + 1]), args[at + 4]
+  if begins then
+    redis.call('RPUSH', prefix .. 'streams', args[at + 1])
+    redis.call('RPUSH', prefix .. 'streams:' .. category, args[at + 1])
+  end
   if redis.call('RPUSH', prefix .. 'category:' .. category, position) == 1 then
     redis.call('RPUSH', prefix .. 'categories', category)
   end
@@ -112,8 +131,7 @@ end
 -- with nothing besides, is shorter: "+" and what it expects, the stream, its id in bytes and as text, its type, its data.
 local function append(keys, args)
   local in_cluster = args[1] == 'cluster'
-  -- Who begins a stream is not so simple, and says so.
-  if args[5] == '1' and args[2] == '1' and not in_cluster and string.byte(args[6]) == 43 and args[6] ~= '+0' then
+  if args[5] == '1' and args[2] == '1' and not in_cluster and string.byte(args[6]) == 43 then
     local answers = append_alone(prefix_of(keys), args, 6)
     if answers then
       return answers
