@@ -9,6 +9,8 @@ mod beside;
 mod inline;
 mod memory;
 mod projector;
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "redis"))]
+mod rebuild;
 #[cfg(feature = "redis")]
 mod redis;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
@@ -17,6 +19,8 @@ mod target;
 
 use async_trait::async_trait;
 
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "redis"))]
+use self::rebuild::{EXAMPLES, PATIENCE};
 use crate::error::Result;
 use crate::subscription::Handled;
 use crate::subscription::registry::{self, Kind};
@@ -26,10 +30,12 @@ use crate::{Query, RecordedEvent, SharedStore};
 pub use inline::Inline;
 pub use memory::{Draft, MemoryTarget, fold_now};
 pub use projector::Projector;
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "redis"))]
+pub use rebuild::{BuildState, Comparison, Rebuild, TableDifference};
 #[cfg(feature = "redis")]
 pub use redis::{RedisRows, RedisTarget};
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
-pub use sql::{BuildState, Comparison, Rebuild, SqlRows, SqlTarget, SqlValue, TableDifference};
+pub use sql::{SqlRows, SqlTarget, SqlValue};
 pub use target::{Build, Claim, Target};
 
 /// The names of the projections that were ever run over the events of a store.

@@ -165,15 +165,7 @@ pub(crate) async fn in_redis() -> Outcome {
     let totals = Totals::default();
     let target = RedisTarget::new(&server.url())?;
     let projector = Projector::new(store.clone(), target.clone(), totals.clone()).batch_events_max(4);
-    let sums = || -> Outcome<Sums> {
-        let hash = |name: &str| -> Outcome<Vec<(i64, i64)>> {
-            let answer = server.ask(&["HGETALL", &format!("{{totals}}:{name}")])?;
-            let words: Vec<i64> = answer.lines().filter(|line| !line.starts_with(['*', '$'])).map(str::parse).collect::<Result<_, _>>()?;
-            Ok(words.chunks(2).map(|pair| (pair[0], pair[1])).collect())
-        };
-        let counts: std::collections::BTreeMap<_, _> = hash("count")?.into_iter().collect();
-        Ok(hash("sum")?.into_iter().map(|(digit, sum)| (digit, (counts[&digit], sum))).collect())
-    };
+    let sums = || crate::hashes::sums(&server);
     let mut waits = 0;
     for round in 0..400 {
         append(&store, round * 3..round * 3 + 3).await?;

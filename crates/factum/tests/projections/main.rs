@@ -2,6 +2,8 @@
 
 mod cutting;
 mod failing;
+#[cfg(feature = "redis")]
+mod hashes;
 #[cfg(feature = "postgres")]
 mod inline;
 mod killing;
@@ -66,6 +68,12 @@ fn main() -> ExitCode {
     #[cfg(feature = "redis")]
     if factum_servers::RedisServer::program().is_some() {
         trials.push(Trial::test("redis::rows_are_the_fold_of_the_log_wherever_it_is_cut_off", || in_runtime(cutting::in_redis())));
+        trials.push(Trial::test("redis::a_rebuild_is_compared_and_switched_to_in_one_moment", || {
+            in_runtime(hashes::a_rebuild_is_compared_and_switched_to_in_one_moment())
+        }));
+        trials.push(Trial::test("redis::a_rebuild_goes_on_while_the_old_version_runs", || {
+            in_runtime(hashes::a_rebuild_goes_on_while_the_old_version_runs())
+        }));
     }
     for (name, reason) in places::missing() {
         trials.push(Trial::ignorable_test(format!("{name}::every_rule"), move || match std::env::var_os("CI") {

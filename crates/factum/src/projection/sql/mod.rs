@@ -25,7 +25,6 @@ use crate::error::{Error, Result};
 use crate::subscription::ParkedEvent;
 use crate::{EventType, GlobalPosition, StreamId};
 
-pub use rebuild::{BuildState, Comparison, Rebuild, TableDifference};
 pub use rows::SqlRows;
 pub use value::SqlValue;
 

@@ -6,78 +6,21 @@ use std::time::{Duration, Instant};
 use futures::TryStreamExt;
 
 use super::{SqlRows, SqlTarget, SqlValue, gone, names, number, of, signed};
+use crate::GlobalPosition;
 use crate::error::{Error, Result};
 use crate::projection::projector::Running;
 use crate::projection::target::{Build, Target};
-use crate::projection::{Projection, Projector};
-use crate::{GlobalPosition, ReadLog};
+use crate::projection::{BuildState, Comparison, EXAMPLES, PATIENCE, Projection, Projector, Rebuild, TableDifference};
 
-/// A version of a projection, as its row says.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BuildState {
-    /// The version.
-    pub version: u32,
-    /// How far its rows are.
-    pub position: GlobalPosition,
-    /// Whether readers see it.
-    pub is_live: bool,
-    /// Its tables, with their whole names.
-    pub tables: Vec<String>,
-}
-
-/// How two versions differ, at one position.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Comparison {
-    /// Where both are.
-    pub position: GlobalPosition,
-    /// Table by table.
-    pub tables: Vec<TableDifference>,
-}
-
-/// How two versions of a table differ.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TableDifference {
-    /// Its name, without a version.
-    pub table: String,
-    /// How many rows the version has that readers see.
-    pub rows_now: u64,
-    /// How many rows the new version has.
-    pub rows_new: u64,
-    /// How many of the old version's rows are not in the new one as they are.
-    pub only_now: u64,
-    /// How many of the new version's rows are not in the old one as they are.
-    pub only_new: u64,
-    /// A few of those, the old ones marked with `-` and the new ones with `+`.
-    pub examples: Vec<String>,
-}
-
-impl Comparison {
-    /// Whether the new version has the same rows.
-    pub fn is_same(&self) -> bool {
-        self.tables.iter().all(|table| table.only_now == 0 && table.only_new == 0 && table.rows_now == table.rows_new)
-    }
-}
-
-/// A new version that is being built beside the one that readers see.
-pub struct Rebuild<P> {
-    projector: Projector<P, SqlTarget>,
-    running: Running,
-    now: u32,
-}
-
-/// So many differing rows are shown for each table and version.
-const EXAMPLES: u32 = 5;
 /// So many events may be missing when both versions are brought to one position, while the old one has to wait.
 const BEHIND_MAX: usize = 2_000;
-/// How long the old version is waited for where it is behind the new one.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 impl<P: Projection<SqlRows>> Projector<P, SqlTarget> {
     /// Begins to build a new version of the rows beside the one that readers see, or goes on with one that was begun.
     ///
     /// # Errors
     /// [`Error::Invalid`] if there is no version to compare with, and what the database says.
-    pub async fn rebuild(&self) -> Result<Rebuild<P>> {
+    pub async fn rebuild(&self) -> Result<Rebuild<P, SqlTarget>> {
         let name = self.projection.name();
         let builds = self.target.builds(name).await?;
         let Some(live) = builds.iter().find(|build| build.is_live) else {
@@ -91,26 +34,7 @@ impl<P: Projection<SqlRows>> Projector<P, SqlTarget> {
     }
 }
 
-impl<P: Projection<SqlRows>> Rebuild<P> {
-    /// The version that is being built.
-    pub fn version(&self) -> u32 {
-        self.running.build.version
-    }
-
-    /// Applies everything up to where the version that readers see was when this was asked.
-    ///
-    /// # Errors
-    /// As [`Projector::run_to_end`].
-    pub async fn catch_up(&mut self) -> Result<()> {
-        let up_to = self.projector.target.position(&self.running.build.name).await?;
-        let mut events = self.projector.store.read_log(self.missing(up_to)).try_chunks(self.projector.batch_events_max);
-        while let Some(batch) = events.try_next().await.map_err(|error| error.1)? {
-            let to = batch.last().map_or(up_to, |event| event.position);
-            self.projector.apply(&mut self.running, &batch, to).await?;
-        }
-        self.projector.apply(&mut self.running, &[], up_to).await
-    }
-
+impl<P: Projection<SqlRows>> Rebuild<P, SqlTarget> {
     /// Compares both versions at one position, while neither can move.
     ///
     /// # Errors
@@ -142,11 +66,6 @@ impl<P: Projection<SqlRows>> Rebuild<P> {
     pub async fn abandon(self) -> Result<()> {
         let Build { name, version, .. } = &self.running.build;
         self.projector.target.drop_version(name, *version).await
-    }
-
-    fn missing(&self, up_to: GlobalPosition) -> ReadLog {
-        let query = self.projector.projection.query();
-        ReadLog { after: self.running.claim.position, up_to: Some(up_to), query, ..ReadLog::default() }
     }
 
     /// A transaction in which both versions are locked and at the same position.
@@ -377,10 +296,4 @@ async fn show(rows: &mut SqlRows, build: &Build) -> Result<()> {
     rows.execute("DELETE FROM factum_rebuilds WHERE name = $1 AND version <= $2", &of(build)).await?;
     rows.to_show = Some(build.clone());
     Ok(())
-}
-
-impl<P> std::fmt::Debug for Rebuild<P> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Rebuild").field("build", &self.running.build).finish_non_exhaustive()
-    }
 }

@@ -1,5 +1,8 @@
 //! Rows in Redis hashes: what a batch changes is collected, and carried out on the server together with the position, or not at all.
 
+mod rebuild;
+
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use ::redis::aio::MultiplexedConnection;
@@ -13,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::subscription::ParkedEvent;
 
 /// A Redis server that projections write hashes to. All keys of a projection begin with its name in braces, so that they stay together in a
-/// cluster too.
+/// cluster too. The hash `sums` of the projection `totals` is `{totals}:sums`; of a version that readers don't see, `{totals}:v2:sums`.
 #[derive(Clone)]
 pub struct RedisTarget {
     client: Client,
@@ -23,7 +26,11 @@ pub struct RedisTarget {
 /// What is to change in the hashes of a projection.
 #[derive(Debug)]
 pub struct RedisRows {
+    build: Build,
+    /// With what the keys of this version begin.
     prefix: String,
+    /// The hashes that are written to.
+    hashes: BTreeSet<String>,
     /// Fence, position before, position after.
     step: [u64; 3],
     commands: Vec<Vec<Vec<u8>>>,
@@ -42,6 +49,29 @@ while at <= #ARGV do
 end
 redis.call('HSET', KEYS[1], 'position', ARGV[3])
 return {'done', ARGV[3]}";
+
+/// Where a version is: with what its keys begin, its fence and its position. What readers see has no number in its keys.
+const LOOK: &str = "
+local prefix = ARGV[1]
+if (redis.call('HGET', KEYS[1], 'version') or '1') ~= ARGV[2] then prefix = prefix .. 'v' .. ARGV[2] .. ':' end
+local at = redis.call('HMGET', prefix .. 'projection', 'fence', 'position')
+return {prefix, at[1] or '0', at[2] or '0'}";
+
+/// Takes a version over, making it if it is not there. The first one is the one that readers see. No two claims have the same fence, whatever
+/// version they are of.
+const CLAIM: &str = "
+if redis.call('EXISTS', KEYS[1]) == 0 then redis.call('HSET', KEYS[1], 'version', ARGV[2]) end
+local prefix = ARGV[1]
+if (redis.call('HGET', KEYS[1], 'version') or '1') ~= ARGV[2] then
+  prefix = prefix .. 'v' .. ARGV[2] .. ':'
+  redis.call('HSET', KEYS[1], 'v' .. ARGV[2], '1')
+end
+local fence = redis.call('HINCRBY', KEYS[1], 'claims', 1)
+redis.call('HSET', prefix .. 'projection', 'fence', fence)
+return {prefix, tostring(fence), redis.call('HGET', prefix .. 'projection', 'position') or '0'}";
+
+/// Names of hashes that Factum keeps for itself, besides those of other versions.
+const OWN: [&str; 3] = ["projection", "parked", "hashes"];
 
 /// So many arguments a script's step takes at most.
 const ARGUMENTS_MAX: usize = 7_000;
@@ -62,15 +92,29 @@ impl RedisTarget {
         Ok(self.connection.get_or_try_init(connect).await.map_err(|error| trouble(&error))?.clone())
     }
 
-    async fn field(&self, name: &str, field: &str) -> Result<u64> {
+    /// Asks a script about a version; where that is.
+    async fn ask(&self, script: &str, build: &Build) -> Result<At> {
         let mut connection = self.connection().await?;
-        let found: Option<u64> =
-            ::redis::cmd("HGET").arg(place(name)).arg(field).query_async(&mut connection).await.map_err(|error| trouble(&error))?;
-        Ok(found.unwrap_or_default())
+        let mut call = ::redis::cmd("EVAL");
+        call.arg(script).arg(1).arg(place(&build.name)).arg(base(&build.name)).arg(build.version);
+        let (prefix, fence, position) = call.query_async(&mut connection).await.map_err(|error| trouble(&error))?;
+        Ok(At { prefix, fence, position })
     }
 }
 
-/// Where the position of a projection is.
+/// Where a version is.
+struct At {
+    prefix: String,
+    fence: u64,
+    position: u64,
+}
+
+/// With what all keys of a projection begin.
+fn base(name: &str) -> String {
+    format!("{{{name}}}:")
+}
+
+/// Where it is kept how far the rows are that readers see, and which those are.
 fn place(name: &str) -> String {
     format!("{{{name}}}:projection")
 }
@@ -78,13 +122,13 @@ fn place(name: &str) -> String {
 impl RedisRows {
     /// Sets a field of the hash of that name; the key is `{projection}:name`.
     pub fn set(&mut self, name: &str, field: &str, value: impl AsRef<[u8]>) {
-        let key = self.key(name);
+        let key = self.written(name);
         self.commands.push(vec![b"HSET".to_vec(), key, field.into(), value.as_ref().to_vec()]);
     }
 
     /// Adds to a number in a field.
     pub fn add(&mut self, name: &str, field: &str, number: i64) {
-        let key = self.key(name);
+        let key = self.written(name);
         self.commands.push(vec![b"HINCRBY".to_vec(), key, field.into(), number.to_string().into_bytes()]);
     }
 
@@ -100,8 +144,34 @@ impl RedisRows {
         self.commands.push(vec![b"DEL".to_vec(), key]);
     }
 
+    fn at(build: &Build, prefix: String, step: [u64; 3]) -> Self {
+        Self { build: build.clone(), prefix, hashes: BTreeSet::new(), step, commands: Vec::new() }
+    }
+
     fn key(&self, name: &str) -> Vec<u8> {
-        format!("{{{}}}:{name}", self.prefix).into_bytes()
+        format!("{}{name}", self.prefix).into_bytes()
+    }
+
+    /// The key of a hash that is there from now on.
+    fn written(&mut self, name: &str) -> Vec<u8> {
+        if !self.hashes.contains(name) {
+            self.hashes.insert(name.to_owned());
+        }
+        self.key(name)
+    }
+
+    /// Has it written down which hashes there are, for whoever compares, switches and drops.
+    fn note_hashes(&mut self) -> Result<()> {
+        let is_versioned =
+            |name: &str| name.strip_prefix('v').and_then(|name| name.split_once(':')).is_some_and(|(v, _)| v.parse::<u32>().is_ok());
+        if let Some(name) = self.hashes.iter().find(|name| OWN.contains(&name.as_str()) || is_versioned(name)) {
+            return Err(Error::invalid(format!("{name:?} is a hash that Factum keeps for itself; give yours another name")));
+        }
+        if !self.hashes.is_empty() {
+            let names = std::mem::take(&mut self.hashes).into_iter().map(String::into_bytes);
+            self.commands.push([b"SADD".to_vec(), self.key("hashes")].into_iter().chain(names).collect());
+        }
+        Ok(())
     }
 
     fn parked(&self) -> Vec<u8> {
@@ -113,24 +183,23 @@ impl RedisRows {
 impl Target for RedisTarget {
     type Rows = RedisRows;
 
-    async fn live_version(&self, _name: &str) -> Result<Option<u32>> {
-        Ok(Some(1))
+    async fn live_version(&self, name: &str) -> Result<Option<u32>> {
+        let mut connection = self.connection().await?;
+        let found = ::redis::cmd("HGET").arg(place(name)).arg("version").query_async(&mut connection).await;
+        found.map_err(|error| trouble(&error))
     }
 
     async fn claim(&self, build: &Build) -> Result<(RedisRows, Claim)> {
-        let mut connection = self.connection().await?;
-        let key = place(&build.name);
-        let fence: u64 =
-            ::redis::cmd("HINCRBY").arg(&key).arg("fence").arg(1).query_async(&mut connection).await.map_err(|error| trouble(&error))?;
-        let position = self.field(&build.name, "position").await?;
-        let rows = RedisRows { prefix: build.name.clone(), step: [fence, position, position], commands: Vec::new() };
+        let At { prefix, fence, position } = self.ask(CLAIM, build).await?;
+        let rows = RedisRows::at(build, prefix, [fence, position, position]);
         Ok((rows, Claim { fence, position: GlobalPosition::from_number(position), is_new: position == 0 }))
     }
 
-    async fn keep(&self, rows: RedisRows) -> Result<()> {
+    async fn keep(&self, mut rows: RedisRows) -> Result<()> {
+        rows.note_hashes()?;
         let mut connection = self.connection().await?;
         let mut call = ::redis::cmd("EVAL");
-        call.arg(STEP).arg(1).arg(place(&rows.prefix));
+        call.arg(STEP).arg(1).arg(rows.key("projection"));
         rows.step.iter().for_each(|number| {
             call.arg(*number);
         });
@@ -148,7 +217,7 @@ impl Target for RedisTarget {
         }
         let answer: (String, Value) = call.query_async(&mut connection).await.map_err(|error| unanswered(&error))?;
         let number = ::redis::from_redis_value(answer.1).unwrap_or_default();
-        let build = Build { name: rows.prefix, version: 1, tables: Vec::new() };
+        let build = rows.build;
         let [fence, position, _] = rows.step;
         match answer.0.as_str() {
             "done" => Ok(()),
@@ -161,13 +230,11 @@ impl Target for RedisTarget {
     }
 
     async fn begin(&self, build: &Build, claim: Claim, to: GlobalPosition) -> Result<Option<RedisRows>> {
-        let position = self.field(&build.name, "position").await?;
+        let At { prefix, fence, position } = self.ask(LOOK, build).await?;
         if position == to.number() && to != claim.position {
-            let fence = self.field(&build.name, "fence").await?;
             return if fence == claim.fence { Ok(None) } else { Err(fenced(build, claim.fence, fence)) };
         }
-        let step = [claim.fence, claim.position.number(), to.number()];
-        Ok(Some(RedisRows { prefix: build.name.clone(), step, commands: Vec::new() }))
+        Ok(Some(RedisRows::at(build, prefix, [claim.fence, claim.position.number(), to.number()])))
     }
 
     async fn park(&self, _build: &Build, rows: &mut RedisRows, event: &ParkedEvent) -> Result<()> {
@@ -178,8 +245,8 @@ impl Target for RedisTarget {
     }
 
     async fn parked(&self, build: &Build) -> Result<Vec<ParkedEvent>> {
+        let key = self.ask(LOOK, build).await?.prefix + "parked";
         let mut connection = self.connection().await?;
-        let key = format!("{{{}}}:parked", build.name);
         let values: Vec<Vec<u8>> = ::redis::cmd("HVALS").arg(key).query_async(&mut connection).await.map_err(|error| trouble(&error))?;
         let parse = |value: Vec<u8>| {
             serde_json::from_slice(&value).map_err(|error| Error::Corrupt {
@@ -198,8 +265,8 @@ impl Target for RedisTarget {
     }
 
     async fn ask_for_replay(&self, build: &Build, position: Option<GlobalPosition>, wanted: bool) -> Result<usize> {
+        let key = self.ask(LOOK, build).await?.prefix + "parked";
         let mut connection = self.connection().await?;
-        let key = format!("{{{}}}:parked", build.name);
         let mut count = 0;
         for mut event in self.parked(build).await? {
             if position.is_none_or(|position| event.position == position) {
@@ -214,7 +281,10 @@ impl Target for RedisTarget {
     }
 
     async fn position(&self, name: &str) -> Result<GlobalPosition> {
-        Ok(GlobalPosition::from_number(self.field(name, "position").await?))
+        let mut connection = self.connection().await?;
+        let found = ::redis::cmd("HGET").arg(place(name)).arg("position").query_async(&mut connection).await;
+        let position: Option<u64> = found.map_err(|error| trouble(&error))?;
+        Ok(GlobalPosition::from_number(position.unwrap_or_default()))
     }
 }
 
