@@ -14,7 +14,7 @@ use super::shared::{Handle, Place, Shared, State};
 use crate::{GlobalPosition, StreamVersion};
 
 /// So many events a handle takes ahead at most, and so many acknowledgements it keeps to itself.
-const AHEAD_MAX: usize = 16;
+const AHEAD_MAX: usize = 32;
 /// A handle takes ahead if what it had taken before was handled within this time.
 const QUICK: Duration = Duration::from_millis(1);
 /// What has lain for so long is anybody's.

@@ -16,7 +16,7 @@ use crate::{GlobalPosition, RecordVersion, RecordedEvent, StreamVersion};
 pub(super) type Key = SmolStr;
 
 /// Each event is looked up three times by its key; this hash is quicker than the standard one.
-type Keys = HashMap<Key, KeyState, foldhash::quality::RandomState>;
+type Keys = HashMap<Key, KeyState, foldhash::fast::RandomState>;
 
 /// So many events of one key are kept in memory; what comes after them is read again later.
 pub(super) const KEY_EVENTS_MAX: usize = 128;

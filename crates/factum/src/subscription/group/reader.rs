@@ -6,7 +6,7 @@ use futures::future::join_all;
 use futures::{FutureExt, TryStreamExt};
 
 use super::lane::KEY_EVENTS_MAX;
-use super::shared::{Handle, Place, Shared};
+use super::shared::{Found, Handle, Place, Shared};
 use crate::error::Result;
 use crate::subscription::processor::STORE;
 use crate::{GlobalPosition, ReadLog, ReadStream, RecordedEvent, StreamId, StreamVersion, Subscription, SubscriptionOptions};
@@ -35,17 +35,17 @@ async fn read_for_lanes(shared: &Shared, failures: &mut u32) -> Result<()> {
     let (generation, after) = wait_for_lanes(shared).await;
     let options = SubscriptionOptions { after, query: shared.query.clone(), poll_interval: shared.poll_interval };
     let mut subscription = Subscription::new(shared.store.clone(), options);
-    let mut chunk: Vec<RecordedEvent> = Vec::new();
+    let mut chunk: Vec<Found> = Vec::new();
     loop {
         let Some(room) = wait_for_room(shared, generation).await else { return Ok(()) };
         let mut caught_up = false;
         match subscription.next_recorded().await? {
-            Some(event) => chunk.push(event),
+            Some(event) => chunk.push(shared.find(event)),
             None => caught_up = true,
         }
         while !caught_up && chunk.len() < room {
             match subscription.next_recorded().now_or_never().transpose()? {
-                Some(Some(event)) => chunk.push(event),
+                Some(Some(event)) => chunk.push(shared.find(event)),
                 Some(None) => caught_up = true,
                 None => break,
             }

@@ -58,6 +58,13 @@ pub(super) struct Place {
     pub(super) key: Key,
 }
 
+/// An event that the reader came upon.
+pub(super) struct Found {
+    lane: u16,
+    key: Key,
+    event: RecordedEvent,
+}
+
 #[derive(Default)]
 pub(super) struct State {
     pub(super) lanes: BTreeMap<u16, Lane>,
@@ -136,8 +143,14 @@ impl Shared {
         matches!(self.key, KeyOf::Stream)
     }
 
+    /// Finds out where an event belongs, before anybody is kept waiting for that.
+    pub(super) fn find(&self, event: RecordedEvent) -> Found {
+        let key = self.key_of(&event);
+        Found { lane: lane_of(&key, self.lanes), key, event }
+    }
+
     /// Puts what the reader came upon where it belongs; `false` if the lanes are others now and it has to read again.
-    pub(super) fn distribute(&self, generation: u64, events: &mut Vec<RecordedEvent>, position: GlobalPosition) -> bool {
+    pub(super) fn distribute(&self, generation: u64, events: &mut Vec<Found>, position: GlobalPosition) -> bool {
         let by_stream = self.is_by_stream();
         let mut state = self.state();
         if state.generation != generation {
@@ -145,9 +158,7 @@ impl Shared {
         }
         let state = &mut *state;
         let mut woken = 0;
-        for event in events.drain(..) {
-            let key = self.key_of(&event);
-            let number = lane_of(&key, self.lanes);
+        for Found { lane: number, key, event } in events.drain(..) {
             let Some(lane) = state.lanes.get_mut(&number).filter(|lane| event.position > lane.read) else { continue };
             if lane.accept(key.clone(), event, by_stream) == Then::Ready {
                 state.ready.push_back(Place { lane: number, token: lane.token, key });
