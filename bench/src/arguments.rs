@@ -6,14 +6,15 @@ use std::time::Duration;
 pub(crate) const USAGE: &str = "\
 cargo xtask bench [OPTIONS]     measure Factum beside the limits of this machine and beside its peers
 
-  --only NAME      one group: append, log, stream, command, disk, open, memory, import, readers
+  --only NAME      one group: append, log, stream, command, disk, open, memory, import, readers; with --door redis the rows whose name
+                   has this in it, such as MULTI
   --scale N        events of the large store that open and memory look at, up to 100000000 (default 10000000)
   --streams N      streams of the large store (default 10000000, at most one per event)
   --seconds N      how long each appending load runs (default 2)
   --dir DIR        where the data goes (default: beside the program that runs, which is not in memory)
   --store URL      file: (the default); memory:, which skips what needs a disk; or postgres: or redis:, which start a server, or the
                    URL of one that runs: stores on a server are measured beside the bare server, with --seconds only
-  --door redis     factum serve beside redis-server, with --seconds, --dir and --scale (at most 1000000 entries) only
+  --door redis     factum serve beside redis-server, with --only, --seconds, --dir and --scale (at most 1000000 entries)
   --json           one JSON object instead of a table";
 
 /// What to do.
@@ -71,7 +72,7 @@ pub(crate) fn parse(words: &[String]) -> Result<Task, String> {
         match word {
             "--help" | "-h" => return Ok(Task::Help),
             "--json" => arguments.json = true,
-            "--only" => arguments.only = Some(group(value()?)?),
+            "--only" => arguments.only = Some(value()?.to_owned()),
             "--scale" => arguments.scale = number(word, value()?, 100_000_000)?,
             "--streams" => arguments.streams = number(word, value()?, 100_000_000)?,
             "--seconds" => arguments.load = Duration::from_secs(number(word, value()?, 3_600)?),
@@ -88,12 +89,15 @@ pub(crate) fn parse(words: &[String]) -> Result<Task, String> {
         }
     }
     arguments.streams = arguments.streams.min(arguments.scale);
+    if let (Some(name), false) = (&arguments.only, arguments.door) {
+        check_group(name)?;
+    }
     Ok(Task::Measure(arguments))
 }
 
-fn group(name: &str) -> Result<String, String> {
+fn check_group(name: &str) -> Result<(), String> {
     let known = crate::GROUPS.iter().any(|(known, _)| *known == name);
-    known.then(|| name.to_owned()).ok_or_else(|| format!("{name} is not a group of measurements"))
+    if known { Ok(()) } else { Err(format!("{name} is not a group of measurements")) }
 }
 
 fn number(option: &str, text: &str, max: u64) -> Result<u64, String> {

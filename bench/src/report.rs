@@ -44,6 +44,11 @@ impl Report {
         self.rows.push(row);
     }
 
+    /// Whether nothing was measured.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
     pub(crate) fn json(&self) -> Value {
         let conditions: serde_json::Map<String, Value> = self.conditions.iter().map(|(name, text)| ((*name).into(), json!(text))).collect();
         json!({"conditions": conditions, "rows": self.rows.iter().map(Row::json).collect::<Vec<_>>()})

@@ -27,6 +27,9 @@ const TURNS: u32 = 3;
 /// The most entries that are loaded for what needs many.
 const ENTRIES_MAX: u64 = 1_000_000;
 
+/// What is done with one long stream.
+const ONE_LOG: [&str; 2] = ["reading a log by XREAD COUNT 1000", "a group of 4, XREADGROUP COUNT 100 and XACK"];
+
 /// Measures the door.
 pub(crate) fn measure(arguments: &Arguments) -> Outcome<Report> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -39,30 +42,38 @@ pub(crate) fn measure(arguments: &Arguments) -> Outcome<Report> {
     let mut report = Report::new(conditions);
     let entries = arguments.scale.min(ENTRIES_MAX);
 
-    let (mut ours, mut redis) = (Peer::factum(arguments.dir.as_deref())?, Peer::redis("always")?);
+    let wants = |names: &[&str]| arguments.only.as_deref().is_none_or(|only| names.iter().any(|name| name.contains(only)));
+
     let appending = [
         ("XADD, 1 client", Load::Append { clients: 1, pipeline: 1 }, 1.0),
         ("XADD, 64 clients", Load::Append { clients: 64, pipeline: 1 }, 1.4),
         ("XADD, 64 clients, MULTI of 100", Load::Transaction { clients: 64, requests: 100 }, 3.0),
         ("XADD, 50 clients, pipelines of 64", Load::Append { clients: 50, pipeline: 64 }, 3.0),
     ];
-    for (name, load, wanted) in appending {
-        row(&runtime, &mut report, arguments, name, load, wanted, [&ours, &redis])?;
+    let ranging = "XRANGE of 100, 16 clients";
+    let appending: Vec<_> = appending.into_iter().filter(|(name, ..)| wants(&[name])).collect();
+    if !appending.is_empty() || wants(&[ranging]) {
+        let (ours, redis) = (Peer::factum(arguments.dir.as_deref())?, Peer::redis("always")?);
+        for (name, load, wanted) in appending {
+            row(&runtime, &mut report, arguments, name, load, wanted, [&ours, &redis])?;
+        }
+        if wants(&[ranging]) {
+            for peer in [&ours, &redis] {
+                runtime.block_on(fill(peer.port(), "Read", READ_STREAMS, READ_STREAMS * READ_ENTRIES))?;
+            }
+            let load = Load::Range { clients: 16, streams: READ_STREAMS };
+            row(&runtime, &mut report, arguments, ranging, load, 1.0, [&ours, &redis])?;
+        }
     }
-    for peer in [&ours, &redis] {
-        runtime.block_on(fill(peer.port(), "Read", READ_STREAMS, READ_STREAMS * READ_ENTRIES))?;
+    if wants(&["own memory", "disk", "ready after a kill"]) {
+        let (mut ours, mut redis) = (Peer::factum(arguments.dir.as_deref())?, Peer::redis("always")?);
+        many(&runtime, &mut report, entries, &mut ours, &mut redis)?;
     }
-    let load = Load::Range { clients: 16, streams: READ_STREAMS };
-    row(&runtime, &mut report, arguments, "XRANGE of 100, 16 clients", load, 1.0, [&ours, &redis])?;
-    drop((ours, redis));
-
-    (ours, redis) = (Peer::factum(arguments.dir.as_deref())?, Peer::redis("always")?);
-    many(&runtime, &mut report, entries, &mut ours, &mut redis)?;
-    drop((ours, redis));
-
-    let (ours, redis) = (Peer::factum(arguments.dir.as_deref())?, Peer::redis("everysec")?);
-    one_log(&runtime, &mut report, entries, &ours, &redis)?;
-    Ok(report)
+    if wants(&ONE_LOG) {
+        let (ours, redis) = (Peer::factum(arguments.dir.as_deref())?, Peer::redis("everysec")?);
+        one_log(&runtime, &mut report, entries, &ours, &redis)?;
+    }
+    if report.is_empty() { Err("no row has that in its name".into()) } else { Ok(report) }
 }
 
 /// One kind of load on both, in turns.
@@ -111,7 +122,7 @@ fn one_log(runtime: &Runtime, report: &mut Report, entries: u64, ours: &Peer, re
         rates[0][place] = runtime.block_on(load::read_log(peer.port(), &stream, entries))?;
         rates[1][place] = runtime.block_on(load::consume(peer.port(), &stream, entries, 4))?;
     }
-    for (name, [ours, redis]) in ["reading a log by XREAD COUNT 1000", "a group of 4, XREADGROUP COUNT 100 and XACK"].iter().zip(rates) {
+    for (name, [ours, redis]) in ONE_LOG.iter().zip(rates) {
         let (ours, redis) = (Figure::EventsPerSecond(ours), Figure::EventsPerSecond(redis));
         report.add(Row::new(*name, ours).beside("Redis", redis).at_least(1.0));
     }

@@ -1,13 +1,17 @@
 //! One connection: reads requests, has them carried out, sends the answers, and ends.
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::io;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedReadHalf;
 use tokio::time::{sleep, timeout};
@@ -18,7 +22,8 @@ use super::held::Share;
 use super::resp::{Output, Parser, ParserLimits, Protocol, ProtocolError, Reply, Request, SendError};
 use super::session::Session;
 
-/// What is read at a time, at first. An idle connection holds no buffer.
+/// What is read at a time, at first, into a place that all connections of a thread share: an idle one holds no buffer, and one that
+/// sends little takes little.
 const READ_BYTES: usize = 16 << 10;
 /// What is read at a time of a connection that sends much at once: requests that arrive together are carried out together.
 const READ_BYTES_OF_MANY: usize = 128 << 10;
@@ -31,6 +36,10 @@ const KEPT_BYTES_MAX: usize = 64 << 10;
 
 /// How soon it is noticed that a connection whose client is gone waits for an event.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+thread_local! {
+    static READ: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES].into());
+}
 
 pub(super) struct Connection {
     door: Arc<Door>,
@@ -101,23 +110,25 @@ impl Connection {
     }
 
     async fn requests_and_answers(&mut self) -> Result<(), Ended> {
+        let client = Arc::clone(&self.session.client);
+        let mut stopped = pin!(client.stopped());
         let mut requests = VecDeque::new();
         loop {
             match self.parse(&mut requests) {
                 Ok(()) => {}
                 Err(error) => {
-                    self.run(&mut requests).await?;
+                    self.run(&mut requests, stopped.as_mut()).await?;
                     self.output.push(&Reply::Error(format!("ERR {error}").into()), Protocol::Two);
                     self.send().await?;
                     return Err(error.into());
                 }
             }
             if requests.is_empty() {
-                let client = Arc::clone(&self.session.client);
                 let goes_on = !self.is_at_end
                     && tokio::select! {
+                        biased;
+                        () = &mut stopped => false,
                         goes_on = self.read() => goes_on?,
-                        () = client.stopped() => false,
                     };
                 if !goes_on {
                     return Ok(());
@@ -126,7 +137,7 @@ impl Connection {
             }
             let arrived = Instant::now();
             self.session.client.note(self.session.activity(arrived));
-            if !self.run(&mut requests).await? {
+            if !self.run(&mut requests, stopped.as_mut()).await? {
                 return Ok(());
             }
             self.door.counters.answered_after(arrived.elapsed());
@@ -161,17 +172,18 @@ impl Connection {
 
     /// Reads what has come, `false` at the end.
     async fn read(&mut self) -> Result<bool, Ended> {
-        if self.input.is_empty() {
+        let is_idle = self.input.is_empty();
+        if is_idle {
             // An idle connection keeps no buffer: ten thousand of them are cheap.
             self.input = BytesMut::new();
-            match self.door.parameters.idle_max() {
-                Some(idle_max) => timeout(idle_max, self.socket.readable()).await.map_err(|_| Ended::Idle(idle_max))??,
-                None => self.socket.readable().await?,
-            }
         }
         let missing = self.parser.needs().saturating_sub(self.input.len());
         let at_least = missing.clamp(self.read_bytes, READ_BYTES_MAX);
-        let received = read_more(&mut self.socket, &mut self.input, at_least).await?;
+        let read = poll_fn(|context| poll_read(&mut self.socket, &mut self.input, at_least, context));
+        let received = match self.door.parameters.idle_max() {
+            Some(idle_max) if is_idle => timeout(idle_max, read).await.map_err(|_| Ended::Idle(idle_max))??,
+            _ => read.await?,
+        };
         if received >= self.read_bytes {
             self.read_bytes = (self.read_bytes * 2).min(READ_BYTES_OF_MANY);
         } else if received < self.read_bytes / 4 {
@@ -182,10 +194,10 @@ impl Connection {
         Ok(received > 0)
     }
 
-    /// Has the requests carried out and sends the answers, `false` when the connection is to end.
-    async fn run(&mut self, requests: &mut VecDeque<Request>) -> Result<bool, Ended> {
-        let client = Arc::clone(&self.session.client);
+    /// Has the requests carried out and sends the answers, `false` when the connection is to end. `stopped` is ready when it is to finish.
+    async fn run(&mut self, requests: &mut VecDeque<Request>, mut stopped: Pin<&mut impl Future<Output = ()>>) -> Result<bool, Ended> {
         while !requests.is_empty() && !self.session.is_ending {
+            let client = Arc::clone(&self.session.client);
             let held_bytes = self.waiting_bytes + self.session.transaction.held_bytes();
             {
                 // In a box, so that a connection that is idle does not hold the room for it.
@@ -197,12 +209,12 @@ impl Connection {
                     tokio::select! {
                         biased;
                         () = &mut carried_out => break,
-                        read = read_more(&mut self.socket, &mut self.input, self.read_bytes), if reads_on => {
+                        read = poll_fn(|context| poll_read(&mut self.socket, &mut self.input, self.read_bytes, context)), if reads_on => {
                             self.is_at_end = read? == 0;
                             self.share.note(held_bytes + self.input.len());
                         }
-                        () = client.stopped(), if !self.is_at_end => self.is_at_end = true,
-                        () = sleep(LOOK_AGAIN), if self.is_at_end => {
+                        () = &mut stopped, if !self.is_at_end => self.is_at_end = true,
+                        () = async { sleep(LOOK_AGAIN).await }, if self.is_at_end => {
                             if client.is_waiting() {
                                 return Ok(false);
                             }
@@ -222,10 +234,17 @@ impl Connection {
     }
 }
 
-/// What has come, and 0 at the end. Dropping it loses nothing.
-async fn read_more(socket: &mut OwnedReadHalf, input: &mut BytesMut, at_least: usize) -> io::Result<usize> {
-    // Room is made only when there is something: most who wait hear nothing.
-    socket.readable().await?;
-    input.reserve(at_least);
-    socket.read_buf(input).await
+/// What has come, and 0 at the end. Dropping it loses nothing. Room is made only when there is something: most who wait hear nothing.
+fn poll_read(socket: &mut OwnedReadHalf, input: &mut BytesMut, at_least: usize, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    if at_least > READ_BYTES {
+        ready!(socket.as_ref().poll_read_ready(context))?;
+        input.reserve(at_least);
+        return pin!(socket.read_buf(input)).poll(context);
+    }
+    READ.with_borrow_mut(|place| {
+        let mut read = ReadBuf::new(place);
+        ready!(Pin::new(socket).poll_read(context, &mut read))?;
+        input.extend_from_slice(read.filled());
+        Poll::Ready(Ok(read.filled().len()))
+    })
 }

@@ -84,6 +84,11 @@ impl Share {
             self.clients.held.relieve(&self.clients);
         }
     }
+
+    /// Whether the connection is to end, for holding most or otherwise.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.client.is_ending()
+    }
 }
 
 impl Drop for Share {

@@ -21,11 +21,11 @@ pub(crate) enum Plan {
     /// Names of streams and their entries: pairs in RESP2, a map in RESP3.
     Streams(Vec<(Bytes, Plan)>),
     /// Entries between two ids.
-    Entries(Entries),
+    Entries(Box<Entries>),
     /// Entries by their versions.
     Picked(Picked),
     /// The first of these entries, or nothing.
-    First(Entries),
+    First(Box<Entries>),
 }
 
 /// Entries of a stream as it was at one moment, between two ids, both included.

@@ -8,6 +8,7 @@ use tokio::net::tcp::OwnedWriteHalf;
 use tokio::time::timeout;
 
 use super::{Protocol, Reply};
+use crate::redis::entry::TEXT_BYTES_MAX;
 use crate::redis::held::Share;
 
 /// Beyond this the replies are sent before more are added.
@@ -68,6 +69,10 @@ impl Output {
         }
         if length > FULL_BYTES {
             share.note(length);
+            if share.is_ending() {
+                // Nobody will read it, and making it would take the memory that there is too little of.
+                return Err(factum::Error::Unavailable { reason: "the connection is being ended".to_owned(), source: None });
+            }
         }
         Ok(())
     }
@@ -157,6 +162,7 @@ fn write(out: &mut BytesMut, reply: &Reply, protocol: Protocol) {
         Reply::ErrorBytes(text) => error(out, text),
         Reply::Integer(integer) => number(out, b':', *integer),
         Reply::Bulk(bytes) => bulk(out, bytes),
+        Reply::Id(id) => bulk(out, id.digits(&mut [0; TEXT_BYTES_MAX])),
         Reply::Null => out.put_slice(if protocol == Protocol::Three { b"_\r\n" } else { b"$-1\r\n" }),
         Reply::NullArray => out.put_slice(if protocol == Protocol::Three { b"_\r\n" } else { b"*-1\r\n" }),
         Reply::Array(replies) => all(out, b'*', replies, protocol),

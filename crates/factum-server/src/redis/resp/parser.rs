@@ -155,8 +155,24 @@ impl Parser {
 }
 
 /// The number in the line that begins there, `None` within if it is none, and where the next line begins.
+#[inline]
 fn number(buffer: &[u8], start: usize, too_long: ProtocolError) -> Result<Option<(Option<i64>, usize)>, ProtocolError> {
     let line = buffer.get(start..).unwrap_or_default();
+    // Nearly all are counts and lengths of a few digits.
+    let (mut short, mut end) = (0, 0);
+    while end < SHORT_DIGITS_MAX
+        && let Some(digit) = line.get(end).map(|byte| byte.wrapping_sub(b'0'))
+        && digit <= 9
+    {
+        short = short * 10 + i64::from(digit);
+        end += 1;
+    }
+    if let [b'\r', _, ..] = line[end..]
+        && (line[0] != b'0' || end == 1)
+        && end > 0
+    {
+        return Ok(Some((Some(short), start + end + 2)));
+    }
     let Some(end) = memchr(b'\r', &line[..line.len().min(LINE_BYTES_MAX)]) else {
         return if line.len() >= LINE_BYTES_MAX { Err(too_long) } else { Ok(None) };
     };
@@ -166,6 +182,9 @@ fn number(buffer: &[u8], start: usize, too_long: ProtocolError) -> Result<Option
     }
     Ok(Some((integer(&line[..end]), start + end + 2)))
 }
+
+/// Numbers with more digits are read more carefully.
+const SHORT_DIGITS_MAX: usize = 9;
 
 /// A number as Redis writes it: no plus, no zeros before it, no blanks.
 pub(crate) fn integer(text: &[u8]) -> Option<i64> {
@@ -216,7 +235,10 @@ mod tests {
     #[test]
     fn what_is_not_the_protocol_gets_the_errors_of_redis() {
         assert_eq!(all(b"*1\r\n:1\r\n"), Err(ProtocolError::NoBulk(b':')));
-        assert_eq!(all(b"*a\r\n"), Err(ProtocolError::InvalidCount));
+        for count in [&b"*a\r\n"[..], b"*\r\n", b"*01\r\n", b"*1a\r\n", b"*1234567890\r\n", b"*12345678901\r\n"] {
+            assert_eq!(all(count), Err(ProtocolError::InvalidCount));
+        }
+        assert_eq!(all(b"*1\r\n$00\r\n"), Err(ProtocolError::InvalidLength));
         assert_eq!(all(b"*99999999999999999999\r\n"), Err(ProtocolError::InvalidCount));
         assert_eq!(all(b"*1\r\n$-1\r\n"), Err(ProtocolError::InvalidLength));
         assert_eq!(all(b"*1\r\n$2147483648\r\n"), Err(ProtocolError::InvalidLength));

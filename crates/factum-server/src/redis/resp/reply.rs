@@ -4,6 +4,8 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 
+use crate::redis::entry::EntryId;
+
 /// A reply.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Reply {
@@ -19,6 +21,8 @@ pub(crate) enum Reply {
     Integer(i64),
     /// A string of bytes.
     Bulk(Bytes),
+    /// An entry's id, milliseconds and sequence: a string. It is written when it is sent.
+    Id(EntryId),
     /// Nothing where a string would be.
     Null,
     /// Nothing where an array would be. The same as [`Reply::Null`] in RESP3.
@@ -67,7 +71,7 @@ impl Reply {
             Self::Simple(text) => text.len(),
             Self::SimpleText(text) | Self::Error(text) => text.len(),
             Self::ErrorBytes(bytes) | Self::Bulk(bytes) => bytes.len(),
-            Self::Integer(_) | Self::Null | Self::NullArray => 0,
+            Self::Integer(_) | Self::Id(_) | Self::Null | Self::NullArray => 16,
             Self::Array(replies) | Self::Set(replies) => all(replies),
             Self::Map(members) | Self::Pairs(members) => pairs(members),
             Self::Verbatim(text) => text.len(),

@@ -95,5 +95,5 @@ pub(crate) fn add(context: &mut Context<'_>, request: &Request) -> Answered {
         let found = found.map(|found| found + u64::from(trim.is_too_old(id)));
         trim::carry_out(context, &key, &trim, found);
     }
-    Ok(Reply::Bulk(id.text()).into())
+    Ok(Reply::Id(id).into())
 }

@@ -65,13 +65,8 @@ pub(crate) fn stream(context: &mut Context<'_>, request: &Request) -> Answered {
         member("entries-added", count(stream.entries_added)),
         member("recorded-first-entry-id", id(first_id(stream))),
     ];
-    let entries = |limit: Option<u64>, direction| Entries {
-        view: stream.view(),
-        start: EntryId::MIN,
-        end: EntryId::MAX,
-        limit,
-        direction,
-        from: None,
+    let entries = |limit: Option<u64>, direction| {
+        Box::new(Entries { view: stream.view(), start: EntryId::MIN, end: EntryId::MAX, limit, direction, from: None })
     };
     match full {
         None => {

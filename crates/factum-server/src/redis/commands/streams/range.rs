@@ -38,7 +38,7 @@ fn between(context: &mut Context<'_>, request: &Request, start: &[u8], end: &[u8
         return Ok(Reply::NullArray.into());
     }
     let view = stream.view();
-    Ok(Plan::Entries(Entries { view, start, end, limit, direction, from: None }))
+    Ok(Plan::Entries(Box::new(Entries { view, start, end, limit, direction, from: None })))
 }
 
 /// Both ends of an interval, each perhaps exclusive.

@@ -124,7 +124,7 @@ pub(crate) fn read(context: &mut Context<'_>, request: &Request, resume: &mut Re
         let from = stream.at_least(start);
         let view = stream.view();
         let entries = Entries { view, start, end: EntryId::MAX, limit: call.limit, direction: Direction::Forward, from };
-        found.push((request.bytes(call.streams + place), Plan::Entries(entries)));
+        found.push((request.bytes(call.streams + place), Plan::Entries(Box::new(entries))));
     }
     if found.is_empty() { call.nothing(context, keys, resume) } else { Ok(Plan::Streams(found)) }
 }

@@ -12,6 +12,7 @@ use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use foldhash::fast::RandomState;
+use smallvec::SmallVec;
 
 pub(crate) use verb::Verb;
 
@@ -112,13 +113,13 @@ impl Command {
     }
 
     /// Which of a request's arguments are keys.
-    pub(crate) fn key_places(&self, request: &Request) -> Vec<usize> {
+    pub(crate) fn key_places(&self, request: &Request) -> SmallVec<[usize; 4]> {
         if self.is(MOVABLEKEYS) {
-            return streams_of(request);
+            return streams_of(request).into();
         }
         let (first, last, step) = self.keys;
         if first == 0 {
-            return Vec::new();
+            return SmallVec::new();
         }
         let last = match usize::try_from(last) {
             Ok(last) => last,
