@@ -10,6 +10,7 @@ use bytes::Bytes;
 
 use crate::error::{Error, Result};
 use crate::key::Key;
+use crate::terms::{Listing, Terms};
 
 /// A frame's header, in bytes.
 pub(crate) const HEADER_BYTES: usize = 32;
@@ -30,28 +31,10 @@ const REMOVED: u16 = 1;
 pub struct Draft {
     /// The bodies one after another, each entry with room for its number before its payload.
     bodies: Vec<u8>,
-    entries: Vec<DraftEntry>,
+    /// Where each entry's body ends.
+    ends: Vec<usize>,
+    listing: Listing,
     records: Vec<DraftRecord>,
-}
-
-/// Under which keys an entry is to be found.
-#[derive(Clone, Debug)]
-pub(crate) struct DraftEntry {
-    pub(crate) end: usize,
-    pub(crate) terms: Terms,
-}
-
-/// Under which keys an entry is to be found.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Terms {
-    /// The sequence it belongs to; the engine numbers a sequence's entries from 1.
-    pub sequence: Key,
-    /// Keys that it is listed under when it is the first of its sequence.
-    pub first_of_sequence: [Key; 2],
-    /// Other keys that it is to be found under.
-    pub labels: smallvec::SmallVec<[Key; 4]>,
-    /// Keys that it is listed under if it is the first ever found under the label: pairs of label and list.
-    pub first_of_label: [(Key, Key); 2],
 }
 
 #[derive(Clone, Debug)]
@@ -63,14 +46,21 @@ pub(crate) struct DraftRecord {
 impl Draft {
     /// A draft with room for that many bytes of payload.
     pub fn with_capacity(bytes: usize, entries: usize) -> Self {
-        Self { bodies: Vec::with_capacity(bytes + entries * NUMBER_BYTES), entries: Vec::with_capacity(entries), records: Vec::new() }
+        Self {
+            bodies: Vec::with_capacity(bytes + entries * NUMBER_BYTES),
+            ends: Vec::with_capacity(entries),
+            listing: Listing::with_capacity(entries),
+            records: Vec::new(),
+        }
     }
 
     /// Adds an entry, whose payload `write` appends to the buffer it is given.
-    pub fn entry(&mut self, terms: Terms, write: impl FnOnce(&mut Vec<u8>)) {
+    #[inline]
+    pub fn entry(&mut self, terms: &Terms, write: impl FnOnce(&mut Vec<u8>)) {
         self.bodies.extend_from_slice(&[0; NUMBER_BYTES]);
         write(&mut self.bodies);
-        self.entries.push(DraftEntry { end: self.bodies.len(), terms });
+        self.ends.push(self.bodies.len());
+        self.listing.add(terms);
     }
 
     /// Adds a write to a record; `value` is `None` to remove it. All entries must have been added before.
@@ -89,16 +79,17 @@ impl Draft {
 
     /// How many entries it has.
     pub fn entries(&self) -> usize {
-        self.entries.len()
+        self.ends.len()
     }
 
     /// Whether there is nothing in it.
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty() && self.records.is_empty()
+        self.ends.is_empty() && self.records.is_empty()
     }
 
-    pub(crate) fn entry_terms(&self) -> impl Iterator<Item = &Terms> {
-        self.entries.iter().map(|entry| &entry.terms)
+    /// Under which keys the entries are to be found.
+    pub(crate) fn listing(&self) -> &Listing {
+        &self.listing
     }
 
     pub(crate) fn record_keys(&self) -> impl Iterator<Item = Key> {
@@ -107,15 +98,15 @@ impl Draft {
 
     /// The size of the frame it becomes, in bytes.
     pub(crate) fn frame_bytes(&self) -> usize {
-        let slots = self.entries.len() + self.records.len();
+        let slots = self.ends.len() + self.records.len();
         (HEADER_BYTES + slots * SLOT_BYTES + self.bodies.len()).next_multiple_of(ALIGNMENT)
     }
 
     /// Appends the frame to `out`. `numbers` are the entries' numbers in their sequences.
     pub(crate) fn write_frame(&self, place: &Place, numbers: &[u64], out: &mut Vec<u8>) {
-        assert_eq!(numbers.len(), self.entries.len(), "each entry has a number");
+        assert_eq!(numbers.len(), self.ends.len(), "each entry has a number");
         let start = out.len();
-        let slots = self.entries.len() + self.records.len();
+        let slots = self.ends.len() + self.records.len();
         let bodies_at = HEADER_BYTES + slots * SLOT_BYTES;
         let bytes = self.frame_bytes();
         assert!(bytes <= FRAME_BYTES_MAX, "an append is smaller than a frame may be");
@@ -124,12 +115,12 @@ impl Draft {
         out.resize(start + bytes, 0);
         let frame = &mut out[start..];
         let mut body_at = bodies_at;
-        for (entry, number) in self.entries.iter().zip(numbers) {
+        for (end, number) in self.ends.iter().zip(numbers) {
             frame[body_at..body_at + NUMBER_BYTES].copy_from_slice(&number.to_le_bytes());
-            body_at = bodies_at + entry.end;
+            body_at = bodies_at + end;
         }
-        let ends = self.entries.iter().map(|entry| entry.end).chain(self.records.iter().map(|record| record.end));
-        write_head(place, (self.entries.len(), self.records.len()), ends, frame);
+        let ends = self.ends.iter().copied().chain(self.records.iter().map(|record| record.end));
+        write_head(place, (self.ends.len(), self.records.len()), ends, frame);
     }
 }
 
@@ -448,8 +439,8 @@ mod tests {
         let key = keys.key(Kind(1), b"a");
         let terms = Terms { sequence: key, first_of_sequence: [key; 2], labels: Default::default(), first_of_label: [(key, key); 2] };
         let mut draft = Draft::default();
-        draft.entry(terms.clone(), |body| body.extend_from_slice(b"first"));
-        draft.entry(terms, |_| {});
+        draft.entry(&terms, |body| body.extend_from_slice(b"first"));
+        draft.entry(&terms, |_| {});
         draft.record(keys.key(Kind(0x80), b"name"), b"name", 3, Some(b"value"));
         draft.record(keys.key(Kind(0x80), b"gone"), b"gone", 4, None);
         let place = Place { seed: 99, position: 12, time: 34, behind: 56 };

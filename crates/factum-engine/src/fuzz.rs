@@ -10,7 +10,7 @@ use std::sync::{Arc, OnceLock};
 use self::memory::Memory;
 use crate::disk::{Access, Disk};
 use crate::follower::Follower;
-use crate::frame::{Draft, Frame, Header, Place, Terms, entry_alone};
+use crate::frame::{Draft, Frame, Header, Place, entry_alone};
 use crate::index::block::{self, Leaf};
 use crate::index::merge;
 use crate::index::run::{Run, RunHeader};
@@ -19,6 +19,7 @@ use crate::key::{Key, KeyMaker, Kind};
 use crate::read::Take;
 use crate::segment::{Anchors, Compaction, FIRST_FRAME, Location, Scan, Segment, SegmentHeader, segment_path, sidecar_path};
 use crate::shared::{Indexer, Options};
+use crate::terms::Terms;
 use crate::verify::verify;
 
 const STORE: [u8; 16] = [7; 16];
@@ -44,7 +45,7 @@ pub fn index(bytes: &[u8]) {
     }
     if let Some(leaf) = Leaf::new(bytes) {
         let _ = leaf.find(Key::from_bytes([1; 16]));
-        let _ = Leaf::entries(bytes);
+        let _ = Leaf::iterate(bytes).map(|entries| entries.map_while(|entry| entry).count());
     }
     let _ = block::inner_find(bytes, Key::from_bytes([1; 16]));
     let _ = block::posting_values(bytes, &mut Vec::new());
@@ -159,7 +160,7 @@ fn round_trip(bytes: &[u8]) {
         if length % 2 == 0 { payloads.push(part) } else { records.push(part) }
     }
     for payload in &payloads {
-        draft.entry(Opaque.terms(&keys, payload).expect("all payloads have keys"), |body| body.extend_from_slice(payload));
+        draft.entry(&Opaque.terms(&keys, payload).expect("all payloads have keys"), |body| body.extend_from_slice(payload));
     }
     for (record, version) in records.iter().zip(1..) {
         let (name, value) = record.split_at(record.len() / 2);

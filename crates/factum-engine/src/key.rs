@@ -98,9 +98,12 @@ impl KeyMaker {
     /// The key of the pair of `scope` and `name`, shortened to 56 bits to keep the index small. Names can share a short key, if rarely:
     /// whoever looks one up checks what it finds.
     pub fn short_key(&self, kind: Kind, scope: &[u8], name: &[u8]) -> Key {
-        let mut hasher = self.hash(kind, scope);
-        hasher.write(name);
-        Self::finish(kind, hasher, (u128::MAX >> 8) & (u128::MAX << 64))
+        self.scoped(kind, scope).short_key(name)
+    }
+
+    /// Makes the short keys of pairs that all have this scope.
+    pub fn scoped(&self, kind: Kind, scope: &[u8]) -> ScopedKeys {
+        ScopedKeys { kind, hasher: self.hash(kind, scope) }
     }
 
     fn hash(&self, kind: Kind, name: &[u8]) -> SipHasher13 {
@@ -121,6 +124,22 @@ impl KeyMaker {
 
     fn finish(kind: Kind, hasher: SipHasher13, mask: u128) -> Key {
         Key((u128::from(kind.0) << 120) | (hasher.finish128().as_u128() & mask))
+    }
+}
+
+/// Makes the short keys of pairs that have the first name in common.
+#[derive(Clone, Debug)]
+pub struct ScopedKeys {
+    kind: Kind,
+    hasher: SipHasher13,
+}
+
+impl ScopedKeys {
+    /// As [`KeyMaker::short_key`].
+    pub fn short_key(&self, name: &[u8]) -> Key {
+        let mut hasher = self.hasher;
+        hasher.write(name);
+        KeyMaker::finish(self.kind, hasher, (u128::MAX >> 8) & (u128::MAX << 64))
     }
 }
 

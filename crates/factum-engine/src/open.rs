@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::disk::{Access, Disk};
 use crate::error::{Error, Result};
 use crate::frame::{Frame, damaged};
-use crate::index::adding::Adding;
+use crate::index::adding;
 use crate::index::memtable::Memtable;
 use crate::index::run::Run;
 use crate::index::{Tables, merge};
@@ -15,6 +15,7 @@ use crate::key::KeyMaker;
 use crate::live::{self, Mark};
 use crate::read::View;
 use crate::segment::{FIRST_FRAME, Location, Scan, Segment, SegmentHeader, Step, segment_path};
+use crate::terms::Listing;
 use crate::shared::{Indexer, Options, Paths, Published, Shared};
 
 /// How much is written at once when the end of the log is written once more.
@@ -287,17 +288,20 @@ pub(crate) struct Replay<'s> {
     expected: Option<u64>,
     /// The earliest time that the next frame may have.
     time: u64,
+    /// The keys of the frame at hand, and the numbers that it says.
+    listing: Listing,
+    numbers: Vec<u64>,
 }
 
 impl<'s> Replay<'s> {
     pub(crate) fn new(shared: &'s Shared, mode: Mode, beside_writer: bool) -> Self {
-        Self { shared, mode, beside_writer, expected: None, time: 0 }
+        Self { shared, mode, beside_writer, expected: None, time: 0, listing: Listing::default(), numbers: Vec::new() }
     }
 
     /// Goes on behind the last frame that the index covers.
     pub(crate) fn go_on(shared: &'s Shared) -> Self {
         let table = &shared.view().tables.active;
-        Self { shared, mode: Mode::Read, beside_writer: true, expected: Some(table.last() + 1), time: table.last_time() }
+        Self { expected: Some(table.last() + 1), time: table.last_time(), ..Self::new(shared, Mode::Read, true) }
     }
 
     /// Takes in a segment's frames from one offset to another, which must be there.
@@ -448,18 +452,23 @@ impl<'s> Replay<'s> {
         let table = &view.tables.active;
         let written = segment.place_of(offset, &frame.header);
         let place = Location::new(segment.header.number, written);
-        let mut adding = Adding::new(table, &view.tables);
+        self.listing.clear();
+        self.numbers.clear();
         for index in 0..frame.header.entries {
             let entry = frame.entry(index).map_err(damaged(&segment.path, offset))?;
             let terms = self.shared.indexer.terms(&self.shared.keys, entry.payload);
             let terms = terms.ok_or_else(|| damaged(&segment.path, offset)("an entry makes no sense"))?;
-            let number = adding.entry(&terms, entry.position)?;
-            if number != entry.number {
-                let what = format!("the entry at position {} has number {}, and {number} was due", entry.position, entry.number);
+            self.listing.add(&terms);
+            self.numbers.push(entry.number);
+        }
+        let numbers = adding::add(table, &view.tables, &self.listing, frame.header.position)?;
+        for (index, (due, found)) in numbers.into_iter().zip(self.numbers.drain(..)).enumerate() {
+            if due != found {
+                let position = frame.header.position + index as u64;
+                let what = format!("the entry at position {position} has number {found}, and {due} was due");
                 return Err(Error::corrupt(&segment.path, offset, what));
             }
         }
-        adding.finish()?;
         for index in 0..frame.header.records {
             let record = frame.record(index).map_err(damaged(&segment.path, offset))?;
             let key = self.shared.indexer.record_key(&self.shared.keys, record.name);

@@ -108,7 +108,7 @@ fn copy_of(frame: &Frame<'_>, keys: &KeyMaker, indexer: &dyn Indexer) -> Result<
         let entry = frame.entry(index)?;
         let terms = indexer.terms(keys, entry.payload).ok_or("an entry makes no sense")?;
         sequences.numbers.push((terms.sequence, entry.number));
-        draft.entry(terms, |body| body.extend_from_slice(entry.payload));
+        draft.entry(&terms, |body| body.extend_from_slice(entry.payload));
     }
     for index in 0..frame.header.records {
         let record = frame.record(index)?;

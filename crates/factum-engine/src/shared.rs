@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, RwLock};
 
 use crate::disk::Disk;
-use crate::frame::Terms;
+use crate::terms::Terms;
 use crate::key::{Key, KeyMaker};
 use crate::read::{Snapshot, View};
 use crate::segment::Location;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::disk::Disk;
 use crate::error::{Error, Result};
 use crate::follower::Follower;
-use crate::frame::Terms;
+use crate::terms::Terms;
 use crate::index::memtable::Memtable;
 use crate::index::run::Run;
 use crate::key::{Key, KeyMaker};

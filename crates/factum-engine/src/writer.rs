@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::ahead::Ahead;
 use crate::error::{Error, Result};
 use crate::frame::{ALIGNMENT, Draft, Entry, Frame, Place, RecordEntry, damaged};
-use crate::index::adding::Adding;
+use crate::index::adding;
 use crate::index::memtable::Memtable;
 use crate::key::Key;
 use crate::live::{Live, Mark};
@@ -226,7 +226,11 @@ impl Writer {
             });
         }
         match outcome {
-            Ok(()) if self.table.bytes() > self.shared.options.memtable_bytes_max => self.freeze_table(),
+            Ok(()) if self.table.bytes() > self.shared.options.memtable_bytes_max => {
+                let full = Arc::clone(&self.table);
+                self.freeze_table();
+                self.table.reserve_as(&full);
+            }
             Ok(()) => {}
             Err(Failure::NotRecorded(error) | Failure::Unknown(error)) => return Err(error),
         }
@@ -357,12 +361,7 @@ impl Batch {
 
 /// Adds a frame's keys to the index, and returns the numbers of its entries in their sequences.
 fn index_frame(table: &Memtable, view: &View, draft: &Draft, first_position: u64, place: Location) -> Result<Vec<u64>> {
-    let mut numbers = Vec::with_capacity(draft.entries());
-    let mut adding = Adding::new(table, &view.tables);
-    for (terms, position) in draft.entry_terms().zip(first_position..) {
-        numbers.push(adding.entry(terms, position)?);
-    }
-    adding.finish()?;
+    let numbers = adding::add(table, &view.tables, draft.listing(), first_position)?;
     for key in draft.record_keys() {
         table.add_record(key, place);
     }
@@ -389,6 +388,15 @@ impl Pending<'_> {
     /// As [`Pending::count`].
     pub fn positions(&self, key: Key, after: u64, up_to: u64, take: Take, limit: usize) -> Result<Vec<u64>> {
         self.view.tables.values(key, (after, up_to), take == Take::Lowest, limit)
+    }
+
+    /// Which of these keys any entry can be found under, by their places among them, rising, where only entries of one sequence can have
+    /// them.
+    ///
+    /// # Errors
+    /// As [`Pending::count`].
+    pub fn known_within(&self, sequence: Key, keys: &[Key]) -> Result<Vec<usize>> {
+        self.view.tables.known_within(sequence, keys)
     }
 
     /// The positions found under `key`, rising, where only entries of one sequence can have that key.

@@ -3,61 +3,58 @@
 use super::Tables;
 use super::memtable::Memtable;
 use crate::error::{Error, Result};
-use crate::frame::Terms;
 use crate::key::Key;
+use crate::terms::{LabelRow, Listing};
 
 /// So many different labels that a frame's entries have in common are collected before they are added.
 const COMMON_MAX: usize = 8;
 
-/// Adds the keys of entries that follow one another.
-///
-/// The labels that entries have in common (their category, their type) are added at the end, all positions at once.
-#[derive(Debug)]
-pub(crate) struct Adding<'t> {
-    table: &'t Memtable,
-    tables: &'t Tables,
-    /// Label, the list of all such labels, and the positions to be added under the label.
-    common: Vec<(Key, Key, Vec<u64>)>,
+/// Adds the keys of a frame's entries to `table`, which is the active one of `tables`. The entries have the positions from `first` on.
+/// Returns their numbers in their sequences.
+pub(crate) fn add(table: &Memtable, tables: &Tables, listing: &Listing, first: u64) -> Result<Vec<u64>> {
+    let mut numbers = Vec::with_capacity(listing.entries());
+    let mut position = first;
+    for row in listing.sequences() {
+        let base = || Ok::<_, Error>(tables.before_active(row.key)?.count);
+        let (number, _) = table.add_row(row.key, position, row.entries, base)?;
+        if number == 1 {
+            for list in row.lists {
+                table.add_all(list, &[position]);
+            }
+        }
+        numbers.extend(number..number + u64::from(row.entries));
+        position += u64::from(row.entries);
+    }
+    table.add_labels(listing.labels(), first);
+    listing.listed().iter().try_for_each(|rows| add_listed(table, tables, rows, first))?;
+    Ok(numbers)
 }
 
-impl<'t> Adding<'t> {
-    /// Adds to `table`, which is the active one of `tables`.
-    pub(crate) fn new(table: &'t Memtable, tables: &'t Tables) -> Self {
-        Self { table, tables, common: Vec::new() }
-    }
-
-    /// Adds an entry, and returns its number in its sequence.
-    pub(crate) fn entry(&mut self, terms: &Terms, position: u64) -> Result<u64> {
-        let (number, _) = self.table.add(terms.sequence, position, || Ok::<_, Error>(self.tables.before_active(terms.sequence)?.count))?;
-        if number == 1 {
-            for list in terms.first_of_sequence {
-                self.table.add_all(list, &[position]);
-            }
-        }
-        for label in &terms.labels {
-            self.table.add_all(*label, &[position]);
-        }
-        for (label, list) in terms.first_of_label {
-            match self.common.iter_mut().find(|(common, ..)| *common == label) {
-                Some((.., positions)) => positions.push(position),
-                None => {
-                    if self.common.len() == COMMON_MAX {
-                        self.finish()?;
-                    }
-                    self.common.push((label, list, vec![position]));
+/// Adds labels whose first entries are listed. Those that entries have in common (their category, their type) are added once, with all
+/// positions.
+fn add_listed(table: &Memtable, tables: &Tables, rows: &[LabelRow], first: u64) -> Result<()> {
+    let mut common: Vec<(Key, Key, Vec<u64>)> = Vec::new();
+    for row in rows {
+        let begin = first + u64::from(row.first);
+        let positions = begin..begin + u64::from(row.entries);
+        match common.iter_mut().find(|(label, ..)| *label == row.label) {
+            Some((.., collected)) => collected.extend(positions),
+            None => {
+                if common.len() == COMMON_MAX {
+                    add_common(table, tables, &mut common)?;
                 }
+                common.push((row.label, row.list, positions.collect()));
             }
         }
-        Ok(number)
     }
+    add_common(table, tables, &mut common)
+}
 
-    /// Adds what has been collected.
-    pub(crate) fn finish(&mut self) -> Result<(), Error> {
-        for (label, list, positions) in self.common.drain(..) {
-            if self.table.add_all(label, &positions) && !self.tables.is_known_before_active(label)? {
-                self.table.add_all(list, &positions[..1]);
-            }
+fn add_common(table: &Memtable, tables: &Tables, common: &mut Vec<(Key, Key, Vec<u64>)>) -> Result<()> {
+    for (label, list, positions) in common.drain(..) {
+        if table.add_all(label, &positions) && !tables.is_known_before_active(label)? {
+            table.add_all(list, &positions[..1]);
         }
-        Ok(())
     }
+    Ok(())
 }

@@ -81,22 +81,26 @@ pub(crate) struct LeafBuilder {
     bytes: Vec<u8>,
     restarts: Vec<u16>,
     items: usize,
-    last: [u8; 16],
+    last: u128,
     pub(crate) first_key: Option<Key>,
 }
 
 impl LeafBuilder {
     pub(crate) fn new() -> Self {
-        Self { bytes: vec![0; HEAD_BYTES], restarts: Vec::new(), items: 0, last: [0; 16], first_key: None }
+        // An entry that does not fit is written, and taken back.
+        let mut bytes = Vec::with_capacity(BLOCK_BYTES + INLINE_BYTES_MAX + 64);
+        bytes.resize(HEAD_BYTES, 0);
+        Self { bytes, restarts: Vec::with_capacity(32), items: 0, last: 0, first_key: None }
     }
 
     /// Adds an entry if there is room.
     pub(crate) fn add(&mut self, entry: &LeafEntry<'_>) -> bool {
         let start = self.bytes.len();
         let key = entry.key.to_bytes();
+        let bits = u128::from_be_bytes(key);
         let restart = self.items.is_multiple_of(RESTART_INTERVAL);
-        let shared = if restart { 0 } else { key.iter().zip(&self.last).take_while(|(a, b)| a == b).count() };
-        let suffix_end = key.iter().rposition(|byte| *byte != 0).map_or(shared, |last| (last + 1).max(shared));
+        let shared = if restart { 0 } else { (bits ^ self.last).leading_zeros() as usize / 8 };
+        let suffix_end = (16 - bits.trailing_zeros() as usize / 8).max(shared);
         // Zeros at the end of a key are not written: short keys end in them.
         self.bytes.push(u8::try_from(shared).expect("a key is short"));
         self.bytes.push(u8::try_from(suffix_end - shared).expect("a key is short"));
@@ -128,7 +132,7 @@ impl LeafBuilder {
             self.restarts.push(u16::try_from(start).expect("a block is short"));
         }
         self.items += 1;
-        self.last = key;
+        self.last = bits;
         self.first_key.get_or_insert(entry.key);
         true
     }
@@ -186,12 +190,12 @@ impl<'a> Leaf<'a> {
         Ok(None)
     }
 
-    /// All entries in order.
-    pub(crate) fn entries(block: &'a [u8]) -> Option<Vec<LeafEntry<'a>>> {
+    /// All entries in order; `None` for one that makes no sense.
+    pub(crate) fn iterate(block: &'a [u8]) -> Option<impl Iterator<Item = Option<LeafEntry<'a>>>> {
         let leaf = Self::new(block)?;
         let mut rest = leaf.bytes.get(HEAD_BYTES..)?;
         let mut last = [0; 16];
-        (0..items_of(block)).map(|_| take_entry(&mut rest, &mut last)).collect()
+        Some((0..items_of(block)).map(move |_| take_entry(&mut rest, &mut last)))
     }
 }
 

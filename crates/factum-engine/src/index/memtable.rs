@@ -3,15 +3,15 @@
 //! One thread adds, any number read. What is added may not be durable yet; readers bound what they ask for.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::hash::{BuildHasherDefault, Hasher};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, RwLock};
 
 use smallvec::SmallVec;
 
 use super::postings::between;
 use super::run::{Found, cut};
+use super::singles::{Placed, Singles};
 use crate::key::{Key, Kind};
 use crate::segment::Location;
 
@@ -22,6 +22,8 @@ const REMEMBERED_MAX: usize = 16_384;
 const KEY_BYTES: usize = 90;
 /// What a short key with one value takes in memory, about.
 const SINGLE_BYTES: usize = 26;
+/// So many keys are added without letting readers in between.
+const LABELS_AT_ONCE: usize = 512;
 
 /// The newest part of the index.
 #[derive(Debug)]
@@ -30,6 +32,10 @@ pub(crate) struct Memtable {
     pub(crate) from: Location,
     pub(crate) after: u64,
     shards: [RwLock<Shard>; SHARDS],
+    /// Short keys that have one value, as nearly all ids do. With a second one a key moves to the shards' terms.
+    singles: RwLock<Singles>,
+    /// Whether there may be a short key among the terms.
+    has_short_terms: AtomicBool,
     /// Roughly what it takes in memory.
     bytes: AtomicUsize,
     /// Up to where it goes: the end of the last frame, its last position, and when it was recorded.
@@ -55,10 +61,6 @@ pub(crate) struct Before {
 struct Shard {
     /// Of each key: how many values it had before, and the values, counted from `after`.
     terms: HashMap<Key, (u64, SmallVec<[u32; 4]>), BuildHasherDefault<KeyHasher>>,
-    /// Short keys that have one value, as nearly all ids do. With a second one a key moves to `terms`.
-    singles: HashMap<u64, u32, BuildHasherDefault<KeyHasher>>,
-    /// Whether there may be a short key among the terms.
-    has_short_terms: bool,
     /// Of each record: its places, the newest last.
     records: HashMap<Key, SmallVec<[u64; 2]>, BuildHasherDefault<KeyHasher>>,
 }
@@ -92,6 +94,8 @@ impl Memtable {
             from,
             after,
             shards: Default::default(),
+            singles: RwLock::default(),
+            has_short_terms: AtomicBool::new(false),
             bytes: AtomicUsize::new(0),
             to: AtomicU64::new(from.0),
             last: AtomicU64::new(after),
@@ -136,41 +140,60 @@ impl Memtable {
         self.last_time.store(time, Ordering::Release);
     }
 
+    /// Makes as much room as another table has taken, which was filled by the same kind of entries.
+    pub(crate) fn reserve_as(&self, other: &Self) {
+        let keys = other.singles.read().expect("no holder of this lock panics").len();
+        self.singles.write().expect("no holder of this lock panics").reserve(keys);
+    }
+
     /// Adds a position under a key. `base` is asked how many values the key had before this table, if it is new here.
     /// Returns the number of the new value, and whether the key is new here.
     pub(crate) fn add<E>(&self, key: Key, position: u64, base: impl FnOnce() -> Result<u64, E>) -> Result<(u64, bool), E> {
-        let offset = self.offset_of(position);
+        self.add_row(key, position, 1, base)
+    }
+
+    /// As [`add`](Self::add), of so many positions from the first on. Returns the number of the first.
+    pub(crate) fn add_row<E>(
+        &self,
+        key: Key,
+        first: u64,
+        positions: u32,
+        base: impl FnOnce() -> Result<u64, E>,
+    ) -> Result<(u64, bool), E> {
+        let offset = self.offset_of(first);
+        let offsets = offset..offset + positions;
         {
             let mut shard = self.shard(key).write().expect("no holder of this lock panics");
             if let Some((base, values)) = shard.terms.get_mut(&key) {
-                self.bytes.fetch_add(size_of::<u32>(), Ordering::Relaxed);
+                self.bytes.fetch_add(offsets.len() * size_of::<u32>(), Ordering::Relaxed);
                 push(values, offset);
-                return Ok((*base + values.len() as u64, false));
+                let number = *base + values.len() as u64;
+                values.extend(offsets.skip(1));
+                return Ok((number, false));
             }
         }
         // Only one thread adds, so the key will not come while `base` is being asked, which may take long.
         let base = base()?;
         let mut shard = self.shard(key).write().expect("no holder of this lock panics");
-        self.bytes.fetch_add(KEY_BYTES, Ordering::Relaxed);
-        shard.terms.insert(key, (base, smallvec::smallvec![offset]));
-        shard.has_short_terms |= key.as_short().is_some();
+        self.bytes.fetch_add(KEY_BYTES + offsets.len().saturating_sub(1) * size_of::<u32>(), Ordering::Relaxed);
+        shard.terms.insert(key, (base, offsets.collect()));
+        if key.as_short().is_some() {
+            self.has_short_terms.store(true, Ordering::Relaxed);
+        }
         Ok((base + 1, true))
     }
 
     /// Adds positions, which rise, under a key that is not a sequence's. Returns whether the key is new here.
     pub(crate) fn add_all(&self, key: Key, positions: &[u64]) -> bool {
-        let shard = &mut *self.shard(key).write().expect("no holder of this lock panics");
-        if let (Some(short), [position]) = (key.as_short(), positions)
-            && !(shard.has_short_terms && shard.terms.contains_key(&key))
-        {
-            return self.add_single(shard, short, self.offset_of(*position));
-        }
-        shard.has_short_terms |= key.as_short().is_some();
+        debug_assert!(key.as_short().is_none(), "short keys are added as labels");
+        self.add_terms(key, positions)
+    }
+
+    fn add_terms(&self, key: Key, positions: &[u64]) -> bool {
+        let mut shard = self.shard(key).write().expect("no holder of this lock panics");
         let (_, values) = shard.terms.entry(key).or_default();
-        if let Some(single) = key.as_short().and_then(|short| shard.singles.remove(&short)) {
-            values.push(single);
-        }
         let is_new = values.is_empty();
+        values.reserve(positions.len());
         for position in positions {
             push(values, self.offset_of(*position));
         }
@@ -179,24 +202,53 @@ impl Memtable {
         is_new
     }
 
-    /// Adds a value under a short key that is not among the terms. Returns whether the key is new here.
-    fn add_single(&self, shard: &mut Shard, short: u64, offset: u32) -> bool {
-        let bytes = match shard.singles.entry(short) {
-            Entry::Vacant(unseen) => {
-                unseen.insert(offset);
-                self.bytes.fetch_add(SINGLE_BYTES, Ordering::Relaxed);
-                return true;
+    /// Adds keys that are not sequences', each with the entry it is of, counted from the position `first`.
+    pub(crate) fn add_labels(&self, labels: &[(Key, u32)], first: u64) {
+        // A reader never waits for more than one of these.
+        for labels in labels.chunks(LABELS_AT_ONCE) {
+            let mut bytes = 0;
+            let mut singles = self.singles.write().expect("no holder of this lock panics");
+            for (key, entry) in labels {
+                let position = first + u64::from(*entry);
+                let Some(short) = key.as_short().filter(|_| !self.is_among_terms(*key)) else {
+                    self.add_terms(*key, &[position]);
+                    continue;
+                };
+                match singles.place(short, self.offset_of(position)) {
+                    Placed::New => bytes += SINGLE_BYTES,
+                    Placed::Known => {}
+                    Placed::Second(seen) => {
+                        // It is in both for a moment, so that no one finds it in neither.
+                        self.has_short_terms.store(true, Ordering::Relaxed);
+                        self.add_terms(*key, &[self.after + u64::from(seen), position]);
+                        singles.remove(short);
+                    }
+                }
             }
-            Entry::Occupied(seen) if *seen.get() == offset => 0,
-            Entry::Occupied(seen) => {
-                let values = smallvec::smallvec![seen.remove(), offset];
-                shard.terms.insert(Key::from_short(short), (0, values));
-                shard.has_short_terms = true;
-                KEY_BYTES
+            drop(singles);
+            self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether a short key is among the terms, as few are.
+    fn is_among_terms(&self, key: Key) -> bool {
+        self.has_short_terms.load(Ordering::Relaxed)
+            && self.shard(key).read().expect("no holder of this lock panics").terms.contains_key(&key)
+    }
+
+    /// Tells the places of those of these keys that have a value here.
+    pub(crate) fn known(&self, keys: &[Key], mut tell: impl FnMut(usize)) {
+        let singles = self.singles.read().expect("no holder of this lock panics");
+        let has_short_terms = self.has_short_terms.load(Ordering::Relaxed);
+        for (place, key) in keys.iter().enumerate() {
+            let is_known = match key.as_short() {
+                Some(short) => singles.get(short).is_some() || has_short_terms && self.is_among_terms(*key),
+                None => self.find(*key).is_some(),
+            };
+            if is_known {
+                tell(place);
             }
-        };
-        self.bytes.fetch_add(bytes, Ordering::Relaxed);
-        false
+        }
     }
 
     fn offset_of(&self, position: u64) -> u32 {
@@ -219,14 +271,14 @@ impl Memtable {
 
     /// Takes back everything after this position and place: it was never made durable.
     pub(crate) fn take_back(&self, last: u64, to: Location, time: u64) {
+        let offset = u32::try_from(last - self.after).expect("it is in this table");
+        self.singles.write().expect("no holder of this lock panics").cut_off(offset);
         for shard in &self.shards {
             let mut shard = shard.write().expect("no holder of this lock panics");
-            let offset = u32::try_from(last - self.after).expect("it is in this table");
             shard.terms.retain(|_, (_, values)| {
                 values.truncate(values.partition_point(|value| *value <= offset));
                 !values.is_empty()
             });
-            shard.singles.retain(|_, value| *value <= offset);
             shard.records.retain(|key, places| {
                 places.truncate(places.partition_point(|place| *place < to.0));
                 if places.is_empty() {
@@ -254,10 +306,13 @@ impl Memtable {
 
     /// Looks at what was before a key's values, and at the values, counted from `after`.
     fn with_values<T>(&self, key: Key, look: impl FnOnce(u64, &[u32]) -> T) -> Option<T> {
-        let shard = self.shard(key).read().expect("no holder of this lock panics");
-        if let Some(single) = key.as_short().and_then(|short| shard.singles.get(&short)) {
-            return Some(look(0, std::slice::from_ref(single)));
+        if let Some(short) = key.as_short() {
+            let single = self.singles.read().expect("no holder of this lock panics").get(short);
+            if let Some(single) = single {
+                return Some(look(0, &[single]));
+            }
         }
+        let shard = self.shard(key).read().expect("no holder of this lock panics");
         shard.terms.get(&key).map(|(base, values)| look(*base, values))
     }
 
@@ -307,9 +362,8 @@ impl Memtable {
     /// All keys in order, with what was before them and their values. Nothing may be added meanwhile.
     pub(crate) fn for_each_sorted<E>(&self, mut visit: impl FnMut(Key, u64, &[u64]) -> Result<(), E>) -> Result<(), E> {
         let shards: Vec<_> = self.shards.iter().map(|shard| shard.read().expect("no holder of this lock panics")).collect();
-        let mut singles: Vec<_> = shards.iter().flat_map(|shard| shard.singles.iter().map(|(short, value)| (*short, *value))).collect();
-        singles.sort_unstable();
-        let mut singles = singles.into_iter().map(|(short, value)| (Key::from_short(short), value)).peekable();
+        let singles = self.singles.read().expect("no holder of this lock panics").sorted();
+        let mut singles = singles.into_iter().peekable();
         let mut terms: Vec<_> = shards.iter().flat_map(|shard| shard.terms.iter().map(|(key, term)| (*key, term))).collect();
         terms.sort_unstable_by_key(|(key, _)| *key);
         let mut widened = Vec::new();

@@ -33,10 +33,14 @@ pub(crate) fn flush(disk: &dyn Disk, directory: &Path, store: [u8; 16], table: &
     let header = header(store, (table.from, table.to()), (table.after, table.last()), table.last_time());
     let mut writer = RunWriter::new(disk, &run_path(directory, header.from, header.to), header)?;
     table.for_each_sorted(|key, base, values| {
-        if !values.is_empty() {
-            writer.begin(key, base)?;
+        match values {
+            [] => Ok(()),
+            [value] => writer.single(key, base, *value),
+            values => {
+                writer.begin(key, base)?;
+                values.iter().try_for_each(|value| writer.value(*value))
+            }
         }
-        values.iter().try_for_each(|value| writer.value(*value))
     })?;
     Run::open(disk, &writer.finish()?)
 }
@@ -80,9 +84,7 @@ pub(crate) fn merge(disk: &dyn Disk, directory: &Path, runs: &[Arc<Run>], stop: 
                     writer.begin(key, found.base)?;
                     begun = true;
                 }
-                for value in cursor.values() {
-                    writer.value(value?)?;
-                }
+                cursor.each_value(|value| writer.value(value))?;
             }
             cursor.advance()?;
         }

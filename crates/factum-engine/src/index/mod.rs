@@ -12,6 +12,7 @@ pub(crate) mod merge;
 pub(crate) mod postings;
 pub(crate) mod run;
 pub(crate) mod run_writer;
+mod singles;
 #[cfg(test)]
 mod tests;
 
@@ -166,12 +167,35 @@ impl Tables {
         Ok(values)
     }
 
+    /// All entries of a sequence are at positions after this one.
+    fn before_sequence(&self, sequence: Key) -> Result<u64> {
+        match self.active.find(sequence) {
+            Some(Found { base: 0, .. }) => Ok(self.active.after),
+            _ => Ok(self.before_active(sequence)?.after),
+        }
+    }
+
+    /// Which of these keys have any position, by their places among them, rising, where only entries of that sequence have them.
+    pub(crate) fn known_within(&self, sequence: Key, keys: &[Key]) -> Result<Vec<usize>> {
+        let after = self.before_sequence(sequence)?;
+        let mut known = Vec::new();
+        for table in self.newest_first() {
+            if table.positions().1 <= after {
+                break;
+            }
+            match table {
+                Table::Run(run) => run.known(keys, |place| known.push(place))?,
+                Table::Memory(table) => table.known(keys, |place| known.push(place)),
+            }
+        }
+        known.sort_unstable();
+        known.dedup();
+        Ok(known)
+    }
+
     /// All positions of `key`, rising, where only entries of that sequence have it: tables from before its first entry are not asked.
     pub(crate) fn values_within(&self, sequence: Key, key: Key) -> Result<Vec<u64>> {
-        let after = match self.active.find(sequence) {
-            Some(Found { base: 0, .. }) => self.active.after,
-            _ => self.before_active(sequence)?.after,
-        };
+        let after = self.before_sequence(sequence)?;
         let mut all = Vec::new();
         for table in self.newest_first() {
             // Tables that were merged since that was remembered may begin before it.
@@ -259,7 +283,7 @@ mod races {
         };
         let add = |table: &Memtable| {
             table.add(stream, 15, || Ok::<u64, Error>(0)).expect("nothing fails");
-            table.add_all(id, &[15]);
+            table.add_labels(&[(id, 0)], 15);
         };
         let (older, newer, merged) = (table(0, 10), table(10, 20), table(0, 20));
         add(&newer);

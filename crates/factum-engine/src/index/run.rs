@@ -184,6 +184,16 @@ impl Run {
         self.with_entry(key, |entry| Ok(Found { base: entry.base, count: entry.count }))
     }
 
+    /// Tells the places of those of these keys that have a value here.
+    pub(crate) fn known(&self, keys: &[Key], mut tell: impl FnMut(usize)) -> Result<()> {
+        for (place, key) in keys.iter().enumerate() {
+            if self.find(*key)?.is_some() {
+                tell(place);
+            }
+        }
+        Ok(())
+    }
+
     /// The values of `key` that are after `after` and up to `up_to`: the lowest `limit` of them if `lowest`, else the highest, rising.
     pub(crate) fn values(&self, key: Key, after: u64, up_to: u64, lowest: bool, limit: usize) -> Result<Vec<u64>> {
         let found = self.with_entry(key, |entry| match entry.values {
@@ -227,11 +237,11 @@ impl Run {
         Ok(found.unwrap_or_default())
     }
 
-    /// Calls `visit` with each key in order, what is known of it, and its values.
-    pub(crate) fn for_each(&self, mut visit: impl FnMut(Key, Found, &mut dyn Iterator<Item = Result<u64>>) -> Result<()>) -> Result<()> {
+    /// Calls `visit` with each key in order, what is known of it, and the cursor that has its values.
+    pub(crate) fn for_each(&self, mut visit: impl FnMut(Key, Found, &RunCursor<'_>) -> Result<()>) -> Result<()> {
         let mut cursor = RunCursor::new(self)?;
         while let Some((key, found)) = cursor.head {
-            visit(key, found, &mut cursor.values())?;
+            visit(key, found, &cursor)?;
             cursor.advance()?;
         }
         Ok(())
@@ -247,7 +257,7 @@ impl Run {
             let filter = self.file.view(at, FILTER_BLOCK_BYTES).map_err(Error::io("can't read", &self.path))?;
             filter::check(&filter, number).map_err(|what| Error::corrupt(&self.path, at, what))?;
         }
-        self.for_each(|_, _, mut values| (&mut values).try_for_each(|value| value.map(drop)))
+        self.for_each(|_, _, cursor| cursor.each_value(|_| Ok(())))
     }
 
     fn with_entry<T>(&self, key: Key, use_entry: impl FnOnce(LeafEntry<'_>) -> Result<T>) -> Result<Option<T>> {
@@ -272,12 +282,15 @@ impl Run {
         entry.map(use_entry).transpose()
     }
 
-    fn inline(&self, key: Key, count: u64, mut bytes: &[u8]) -> Result<Vec<u64>> {
-        let count = usize::try_from(count).unwrap_or(usize::MAX);
-        let mut values = Vec::with_capacity(count.min(bytes.len()));
-        take_rising(&mut bytes, self.header.origin(key.kind()), count, &mut values)
-            .ok_or_else(|| Error::corrupt(&self.path, None, "a list of the index makes no sense"))?;
+    fn inline(&self, key: Key, count: u64, bytes: &[u8]) -> Result<Vec<u64>> {
+        let mut values = Vec::with_capacity(usize::try_from(count).unwrap_or(usize::MAX).min(bytes.len()));
+        self.inline_into(key, count, bytes, &mut values)?;
         Ok(values)
+    }
+
+    fn inline_into(&self, key: Key, count: u64, mut bytes: &[u8], values: &mut Vec<u64>) -> Result<()> {
+        take_rising(&mut bytes, self.header.origin(key.kind()), usize::try_from(count).unwrap_or(usize::MAX), values)
+            .ok_or_else(|| Error::corrupt(&self.path, None, "a list of the index makes no sense"))
     }
 
     fn values_in_blocks(&self, first: u32, blocks: u32, (after, up_to): (u64, u64), lowest: bool, limit: usize) -> Result<Vec<u64>> {
@@ -361,20 +374,25 @@ pub(crate) struct RunCursor<'r> {
     run: &'r Run,
     next_block: u32,
     leaf: Vec<(Key, Found, Place)>,
+    /// The values that stand in the leaf.
+    values: Vec<u64>,
     at: usize,
     /// The key at hand, `None` at the end.
     pub(crate) head: Option<(Key, Found)>,
 }
 
-#[derive(Debug)]
+/// Where a key's values are.
+#[derive(Clone, Copy, Debug)]
 enum Place {
-    Here(Vec<u64>),
+    /// Among those of the leaf, from one index to another.
+    Here(usize, usize),
+    /// In so many blocks from the first.
     Blocks(u32, u32),
 }
 
 impl<'r> RunCursor<'r> {
     pub(crate) fn new(run: &'r Run) -> Result<Self> {
-        let mut cursor = Self { run, next_block: 1, leaf: Vec::new(), at: 0, head: None };
+        let mut cursor = Self { run, next_block: 1, leaf: Vec::new(), values: Vec::new(), at: 0, head: None };
         cursor.load()?;
         Ok(cursor)
     }
@@ -384,20 +402,20 @@ impl<'r> RunCursor<'r> {
         self.load()
     }
 
-    /// The values of the key at hand, rising.
-    pub(crate) fn values(&self) -> Box<dyn Iterator<Item = Result<u64>> + '_> {
-        match self.leaf.get(self.at).map(|(_, _, place)| place) {
-            None => Box::new(std::iter::empty()),
-            Some(Place::Here(values)) => Box::new(values.iter().copied().map(Ok)),
-            Some(Place::Blocks(first, blocks)) => Box::new((*first..first + blocks).flat_map(|number| {
+    /// Visits the values of the key at hand, rising.
+    pub(crate) fn each_value(&self, mut visit: impl FnMut(u64) -> Result<()>) -> Result<()> {
+        match self.leaf.get(self.at).map(|(_, _, place)| *place) {
+            None => Ok(()),
+            Some(Place::Here(begin, end)) => self.values[begin..end].iter().try_for_each(|value| visit(*value)),
+            Some(Place::Blocks(first, blocks)) => {
                 let mut values = Vec::new();
-                let read = self
-                    .run
-                    .block(number)
-                    .and_then(|bytes| block::posting_values(&bytes, &mut values).ok_or_else(|| self.run.nonsense(number)));
-                let error = read.err().map(Err);
-                values.into_iter().map(Ok).chain(error)
-            })),
+                for number in first..first + blocks {
+                    values.clear();
+                    block::posting_values(&self.run.block(number)?, &mut values).ok_or_else(|| self.run.nonsense(number))?;
+                    values.iter().try_for_each(|value| visit(*value))?;
+                }
+                Ok(())
+            }
         }
     }
 
@@ -409,12 +427,17 @@ impl<'r> RunCursor<'r> {
             if block::kind_of(&bytes) != Some(BlockKind::Leaf) {
                 continue;
             }
-            let entries = Leaf::entries(&bytes).ok_or_else(|| self.run.nonsense(number))?;
             self.leaf.clear();
+            self.values.clear();
             self.at = 0;
-            for entry in entries {
+            for entry in Leaf::iterate(&bytes).ok_or_else(|| self.run.nonsense(number))? {
+                let entry = entry.ok_or_else(|| self.run.nonsense(number))?;
                 let place = match entry.values {
-                    Values::Inline(values) => Place::Here(self.run.inline(entry.key, entry.count, values)?),
+                    Values::Inline(values) => {
+                        let begin = self.values.len();
+                        self.run.inline_into(entry.key, entry.count, values, &mut self.values)?;
+                        Place::Here(begin, self.values.len())
+                    }
                     Values::Blocks { first_block, blocks, .. } => {
                         if !self.run.has_blocks(first_block, blocks) {
                             return Err(self.run.nonsense(number));

@@ -81,6 +81,17 @@ impl<'d> RunWriter<'d> {
         Ok(())
     }
 
+    /// A key that has one value, as most have. Keys come in order.
+    pub(crate) fn single(&mut self, key: Key, base: u64, value: u64) -> Result<()> {
+        self.finish_term()?;
+        let mut inline = std::mem::take(&mut self.spare);
+        put_varint(&mut inline, value - self.header.origin(key.kind()));
+        self.put_entry(&LeafEntry { key, base, count: 1, values: Values::Inline(&inline) })?;
+        inline.clear();
+        self.spare = inline;
+        Ok(())
+    }
+
     /// A value of the key. Values rise.
     pub(crate) fn value(&mut self, value: u64) -> Result<()> {
         let term = self.term.as_mut().expect("a key was begun");
@@ -131,17 +142,21 @@ impl<'d> RunWriter<'d> {
         } else {
             Values::Inline(&term.inline)
         };
-        let entry = LeafEntry { key: term.key, base: term.base, count: term.count, values };
-        if !self.leaf.add(&entry) {
-            self.finish_leaf()?;
-            assert!(self.leaf.add(&entry), "an entry fits in an empty leaf");
-        }
-        match self.keys.last_mut() {
-            Some((kind, keys)) if *kind == term.key.kind() => *keys += 1,
-            _ => self.keys.push((term.key.kind(), 1)),
-        }
+        self.put_entry(&LeafEntry { key: term.key, base: term.base, count: term.count, values })?;
         self.spare = term.inline;
         self.spare.clear();
+        Ok(())
+    }
+
+    fn put_entry(&mut self, entry: &LeafEntry<'_>) -> Result<()> {
+        if !self.leaf.add(entry) {
+            self.finish_leaf()?;
+            assert!(self.leaf.add(entry), "an entry fits in an empty leaf");
+        }
+        match self.keys.last_mut() {
+            Some((kind, keys)) if *kind == entry.key.kind() => *keys += 1,
+            _ => self.keys.push((entry.key.kind(), 1)),
+        }
         Ok(())
     }
 
@@ -216,6 +231,8 @@ impl<'d> RunWriter<'d> {
         let end = self.header.filter_at + blocks * FILTER_BLOCK_BYTES as u64;
         let mut out =
             FilterWriter { file: &*self.file, at: self.header.filter_at, buffer: Vec::new(), number: 0, block: [0; FILTER_BLOCK_BYTES] };
+        let mut sections = self.header.sections.iter();
+        let Some(mut section) = sections.next() else { return Ok(end) };
         let mut chunk = vec![0; 64 * BLOCK_BYTES];
         let mut number = 1;
         while number < self.header.inner_from {
@@ -225,10 +242,12 @@ impl<'d> RunWriter<'d> {
             let read = read.and_then(|read| if read == bytes.len() { Ok(()) } else { Err(std::io::ErrorKind::UnexpectedEof.into()) });
             read.map_err(Error::io("can't read", &self.temporary))?;
             for block in bytes.chunks(BLOCK_BYTES).filter(|block| kind_of(block) == Some(BlockKind::Leaf)) {
-                for entry in Leaf::entries(block).expect("as just written") {
-                    let section = self.header.sections.iter().find(|section| section.kind == entry.key.kind());
-                    out.set(section.expect("each kind has a section").block_of(entry.key), entry.key)
-                        .map_err(Error::io("can't write", &self.temporary))?;
+                for entry in Leaf::iterate(block).expect("as just written") {
+                    let key = entry.expect("as just written").key;
+                    if section.kind != key.kind() {
+                        section = sections.next().filter(|section| section.kind == key.kind()).expect("each kind has a section, in order");
+                    }
+                    out.set(section.block_of(key), key).map_err(Error::io("can't write", &self.temporary))?;
                 }
             }
             number += u32::try_from(blocks).expect("at most 64");

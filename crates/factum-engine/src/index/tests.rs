@@ -57,8 +57,12 @@ fn write(disk: &dyn Disk, directory: &Path, header: RunHeader, lists: &Lists) ->
 fn agrees(run: &Run, lists: &Lists) {
     run.check().expect("whole");
     let mut all = Lists::new();
-    run.for_each(|key, found, values| {
-        let values = values.collect::<Result<Vec<_>, _>>()?;
+    run.for_each(|key, found, cursor| {
+        let mut values = Vec::new();
+        cursor.each_value(|value| {
+            values.push(value);
+            Ok(())
+        })?;
         assert_eq!(found.count, values.len() as u64);
         all.insert(key, (found.base, values));
         Ok(())

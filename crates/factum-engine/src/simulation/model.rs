@@ -194,7 +194,7 @@ impl Plan {
             let number = added.entry(stream).or_insert_with(|| model.count(stream));
             *number += 1;
             append.entries.push((*number, payload.clone()));
-            draft.entry(Words.terms(keys, payload).expect("five words"), |body| body.extend_from_slice(payload));
+            draft.entry(&Words.terms(keys, payload).expect("five words"), |body| body.extend_from_slice(payload));
         }
         for (name, value) in &self.records {
             let earlier = append.records.iter().rev().find(|record: &&Record| &record.name == name);

@@ -1,6 +1,6 @@
 //! What the simulated programs write: payloads of a few words, from which all keys follow.
 
-use crate::frame::Terms;
+use crate::terms::Terms;
 use crate::key::{Key, KeyMaker, Kind};
 use crate::shared::Indexer;
 

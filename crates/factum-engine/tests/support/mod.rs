@@ -48,7 +48,7 @@ pub(crate) fn append(engine: &Engine, payloads: &[&str], records: &[(&str, Optio
     let mut draft = Draft::default();
     for payload in payloads {
         let terms = Words.terms(engine.keys(), payload.as_bytes()).expect("three words");
-        draft.entry(terms, |body| body.extend_from_slice(payload.as_bytes()));
+        draft.entry(&terms, |body| body.extend_from_slice(payload.as_bytes()));
     }
     for (name, value) in records {
         draft.record(engine.keys().key(RECORD, name.as_bytes()), name.as_bytes(), 1, value.map(str::as_bytes));

@@ -12,7 +12,7 @@ use crate::error::Result;
 use crate::store::{Admission, Ledger, Place, admit, admit_record, admit_truncation};
 use crate::{
     Append, Direction, GlobalPosition, Query, Receipt, RecordName, RecordVersion, RecordWrite, RecordedEvent, StreamId, StreamInfo,
-    StreamReceipt, StreamVersion,
+    StreamAppend, StreamReceipt, StreamVersion,
 };
 
 /// A request with its answer, which is given when what it rests on is durable.
@@ -86,16 +86,20 @@ struct RequestKeys {
 impl AppendRequest {
     pub(super) fn new(append: Append, keys: &Keys) -> Self {
         let events = append.streams.iter().flat_map(|part| part.events.iter().map(|event| (&part.stream, event)));
-        let bytes = events.clone().map(|(stream, event)| payload::bytes_of(stream, event)).sum();
+        let bytes = events.map(|(stream, event)| payload::bytes_of(stream, event)).sum();
         let mut draft = Draft::with_capacity(bytes, append.events());
-        let streams = append.streams.iter().map(|part| keys.stream(part.stream.as_str())).collect();
+        let mut streams = Vec::with_capacity(append.streams.len());
         let mut ids = Vec::with_capacity(append.events());
         let mut names = NameKeys::new(keys);
-        for (stream, event) in events {
-            let tags = event.tags.iter().map(|tag| tag.as_str());
-            let (terms, id) = names.terms(stream.as_str(), event.event_type.as_str(), tags, event.id);
-            ids.push(id);
-            draft.entry(terms, |out| payload::write(stream, event, out));
+        for part in &append.streams {
+            let of_stream = names.stream(&part.stream);
+            streams.push(of_stream.key());
+            for event in &part.events {
+                let tags = event.tags.iter().map(|tag| tag.as_str());
+                let (terms, id) = names.terms(&of_stream, event.event_type.as_str(), tags, event.id);
+                ids.push(id);
+                draft.entry(&terms, |out| payload::write(&part.stream, event, out));
+            }
         }
         let records = append.records.iter().map(|write| keys.record(write.name.as_str())).collect();
         Self { append, draft: Some(draft), keys: RequestKeys { streams, ids, records } }
@@ -111,7 +115,7 @@ impl Decide for AppendRequest {
             Admission::Fresh { versions, records } => {
                 let mut position = log.next_position();
                 let parts = self.append.streams.iter().zip(versions);
-                let receipt = |(part, before): (&crate::StreamAppend, StreamVersion)| {
+                let receipt = |(part, before): (&StreamAppend, StreamVersion)| {
                     let events = part.events.len() as u64;
                     let first = position;
                     position += events;
@@ -163,6 +167,11 @@ fn first_version(log: &Pending<'_>, keys: &Keys, stream: &str) -> Result<u64> {
 impl Ledger for PendingLedger<'_> {
     fn version(&self, _stream: &StreamId, part: usize) -> Result<StreamVersion> {
         Ok(StreamVersion::new(self.log.count(self.request.streams[part])?))
+    }
+
+    fn known(&self, part: &StreamAppend, place: Place) -> Result<Vec<usize>> {
+        let ids = &self.request.ids[place.event..][..part.events.len()];
+        Ok(self.log.known_within(self.request.streams[place.part], ids)?)
     }
 
     fn find(&self, stream: &StreamId, id: Uuid, place: Place) -> Result<Option<RecordedEvent>> {

@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 
 use bytes::Bytes;
-use factum_engine::{Entry, Indexer, Key, KeyMaker, Kind, Terms};
+use factum_engine::{Entry, Indexer, Key, KeyMaker, Kind, ScopedKeys, Terms};
 use jiff::Timestamp;
 use uuid::Uuid;
 
@@ -71,11 +71,6 @@ impl Keys {
         self.maker.key(TAG, tag.as_bytes())
     }
 
-    /// Other events can have the same key, if rarely.
-    pub(super) fn id(&self, stream: &str, id: Uuid) -> Key {
-        self.maker.short_key(ID, stream.as_bytes(), id.as_bytes())
-    }
-
     pub(super) fn streams_of(&self, category: &str) -> Key {
         self.maker.key(STREAMS_OF_CATEGORY, category.as_bytes())
     }
@@ -103,23 +98,43 @@ impl Keys {
     }
 }
 
+/// The keys that the events of one stream have in common.
+#[derive(Debug)]
+pub(super) struct StreamKeys {
+    stream: Key,
+    category: Key,
+    /// The list of the category's streams.
+    streams_of: Key,
+    /// Makes the keys of the stream's event ids.
+    ids: ScopedKeys,
+}
+
+impl StreamKeys {
+    pub(super) fn key(&self) -> Key {
+        self.stream
+    }
+}
+
 impl Keys {
-    /// Puts an event's keys together: of its stream, its category, the list of that category's streams, and its type.
-    fn terms_of<'t>(
-        &self,
-        [stream_key, category, streams_of, type_key]: [Key; 4],
-        stream: &str,
-        tags: impl Iterator<Item = &'t str>,
-        id: Uuid,
-    ) -> (Terms, Key) {
-        let id = self.id(stream, id);
+    fn stream_keys(&self, stream: &str, (category, streams_of): (Key, Key)) -> StreamKeys {
+        StreamKeys { stream: self.stream(stream), category, streams_of, ids: self.maker.scoped(ID, stream.as_bytes()) }
+    }
+
+    fn category_keys(&self, category: &str) -> (Key, Key) {
+        (self.category(category), self.streams_of(category))
+    }
+
+    /// Puts an event's keys together. The last of its labels is the key of its id, which is returned as well.
+    fn terms_of<'t>(&self, stream: &StreamKeys, event_type: Key, tags: impl Iterator<Item = &'t str>, id: Uuid) -> (Terms, Key) {
+        // Other events can have the same key, if rarely.
+        let id = stream.ids.short_key(id.as_bytes());
         let mut labels: smallvec::SmallVec<[Key; 4]> = tags.map(|tag| self.tag(tag)).collect();
         labels.push(id);
         let terms = Terms {
-            sequence: stream_key,
-            first_of_sequence: [streams_of, self.streams],
+            sequence: stream.stream,
+            first_of_sequence: [stream.streams_of, self.streams],
             labels,
-            first_of_label: [(category, self.categories), (type_key, self.types)],
+            first_of_label: [(stream.category, self.categories), (event_type, self.types)],
         };
         (terms, id)
     }
@@ -129,38 +144,40 @@ impl Keys {
 #[derive(Debug)]
 pub(super) struct NameKeys<'k> {
     keys: &'k Keys,
-    stream: Option<(String, Key)>,
     /// A category, its key, and that of the list of its streams.
-    category: Option<(String, Key, Key)>,
+    category: Option<(String, (Key, Key))>,
     event_type: Option<(String, Key)>,
 }
 
 impl<'k> NameKeys<'k> {
     pub(super) fn new(keys: &'k Keys) -> Self {
-        Self { keys, stream: None, category: None, event_type: None }
+        Self { keys, category: None, event_type: None }
+    }
+
+    /// The keys that the events of a stream have in common.
+    pub(super) fn stream(&mut self, stream: &StreamId) -> StreamKeys {
+        let keys = self.keys;
+        let category = remembered(&mut self.category, category_of(stream.as_str()), |name| keys.category_keys(name));
+        keys.stream_keys(stream.as_str(), category)
     }
 
     /// All keys of an event, and among them that of its id.
-    pub(super) fn terms<'t>(&mut self, stream: &str, event_type: &str, tags: impl Iterator<Item = &'t str>, id: Uuid) -> (Terms, Key) {
+    pub(super) fn terms<'t>(
+        &mut self,
+        stream: &StreamKeys,
+        event_type: &str,
+        tags: impl Iterator<Item = &'t str>,
+        id: Uuid,
+    ) -> (Terms, Key) {
         let keys = self.keys;
-        let name = category_of(stream);
-        let stream_key = remembered(&mut self.stream, stream, |name| keys.stream(name));
-        let type_key = remembered(&mut self.event_type, event_type, |name| keys.event_type(name));
-        let (category, streams_of) = match &self.category {
-            Some((known, category, streams_of)) if known == name => (*category, *streams_of),
-            _ => {
-                let made = (keys.category(name), keys.streams_of(name));
-                self.category = Some((name.to_owned(), made.0, made.1));
-                made
-            }
-        };
-        keys.terms_of([stream_key, category, streams_of, type_key], stream, tags, id)
+        let event_type = remembered(&mut self.event_type, event_type, |name| keys.event_type(name));
+        keys.terms_of(stream, event_type, tags, id)
     }
 }
 
-fn remembered(last: &mut Option<(String, Key)>, name: &str, make: impl FnOnce(&str) -> Key) -> Key {
+fn remembered<T: Copy>(last: &mut Option<(String, T)>, name: &str, make: impl FnOnce(&str) -> T) -> T {
     match last {
-        Some((known, key)) if known == name => *key,
+        Some((known, keys)) if known == name => *keys,
         _ => last.insert((name.to_owned(), make(name))).1,
     }
 }
@@ -175,9 +192,8 @@ impl Indexer for EventIndexer {
     fn terms(&self, keys: &KeyMaker, payload: &[u8]) -> Option<Terms> {
         let parts = Parts::read(payload)?;
         let keys = self.keys.get_or_init(|| Keys::new(keys.clone()));
-        let category = category_of(parts.stream);
-        let names = [keys.stream(parts.stream), keys.category(category), keys.streams_of(category), keys.event_type(parts.event_type)];
-        Some(keys.terms_of(names, parts.stream, parts.tags(), parts.id).0)
+        let stream = keys.stream_keys(parts.stream, keys.category_keys(category_of(parts.stream)));
+        Some(keys.terms_of(&stream, keys.event_type(parts.event_type), parts.tags(), parts.id).0)
     }
 
     fn record_key(&self, keys: &KeyMaker, name: &[u8]) -> Option<Key> {
