@@ -17,7 +17,7 @@ use crate::shared::Shared;
 /// A batch is written out when it is this long, even if more proposals wait, in bytes.
 const BATCH_BYTES_MAX: usize = if cfg!(test) { 3 << 10 } else { 16 << 20 };
 /// Bytes of a large batch go to the file in pieces of this size, while the rest is still being made.
-const PIECE_BYTES: usize = if cfg!(test) { 300 } else { 256 << 10 };
+const PIECE_BYTES: usize = if cfg!(test) { 300 } else { 128 << 10 };
 
 /// A request to the log.
 pub trait Proposal: Send {
@@ -186,7 +186,7 @@ impl Writer {
         self.batch.time = time;
         let to = Location::new(self.active.header.number, self.end + self.batch.bytes.len() as u64);
         self.table.extend(to, self.batch.last, time);
-        if self.batch.bytes.len() - self.batch.written >= 2 * PIECE_BYTES {
+        if self.batch.bytes.len() - self.batch.written >= PIECE_BYTES {
             // If this fails, finishing the batch tries again and says so.
             let _ = self.write_out();
         }

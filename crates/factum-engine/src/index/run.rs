@@ -135,14 +135,38 @@ impl RunHeader {
     }
 }
 
+/// One bit for each of some blocks.
+#[derive(Debug)]
+struct Checked(Vec<AtomicU64>);
+
+impl Checked {
+    fn new(blocks: u64) -> Self {
+        Self((0..=blocks / 64).map(|_| AtomicU64::new(0)).collect())
+    }
+
+    /// Whether the block needs no check: it had one, or has it now.
+    fn is_whole(&self, number: u64, check: impl FnOnce() -> bool) -> bool {
+        let (word, bit) = (&self.0[(number / 64) as usize], 1u64 << (number % 64));
+        if word.load(Ordering::Relaxed) & bit != 0 {
+            return true;
+        }
+        let is_whole = check();
+        if is_whole {
+            word.fetch_or(bit, Ordering::Relaxed);
+        }
+        is_whole
+    }
+}
+
 /// An open run.
 #[derive(Debug)]
 pub(crate) struct Run {
     pub(crate) path: PathBuf,
     pub(crate) header: RunHeader,
     file: Arc<dyn DiskFile>,
-    /// One bit per block: whether its checksum has been checked since the run was opened.
-    checked: Vec<AtomicU64>,
+    /// Which blocks, and which blocks of the filter, have been checked against their checksums since the run was opened.
+    checked: Checked,
+    checked_filter: Checked,
 }
 
 /// A key's part of a run.
@@ -166,8 +190,9 @@ impl Run {
         // What every search goes through is small; reading it begins now.
         let inner_at = u64::from(header.inner_from) * BLOCK_BYTES as u64;
         file.prefetch(inner_at, header.filter_at.saturating_sub(inner_at));
-        let checked = (0..=header.bytes / BLOCK_BYTES as u64 / 64).map(|_| AtomicU64::new(0)).collect();
-        Ok(Self { path: path.to_owned(), header, file, checked })
+        let checked = Checked::new(header.bytes / BLOCK_BYTES as u64);
+        let checked_filter = Checked::new((header.bytes - header.filter_at) / FILTER_BLOCK_BYTES as u64);
+        Ok(Self { path: path.to_owned(), header, file, checked, checked_filter })
     }
 
     /// How many keys of a kind it has.
@@ -261,11 +286,7 @@ impl Run {
     }
 
     fn with_entry<T>(&self, key: Key, use_entry: impl FnOnce(LeafEntry<'_>) -> Result<T>) -> Result<Option<T>> {
-        let Some(section) = self.section(key.kind()) else { return Ok(None) };
-        let number = section.block_of(key);
-        let at = self.header.filter_at + number * FILTER_BLOCK_BYTES as u64;
-        let filter = self.file.view(at, FILTER_BLOCK_BYTES).map_err(Error::io("can't read", &self.path))?;
-        if !filter::may_have(&filter, number, key).map_err(|what| Error::corrupt(&self.path, at, what))? {
+        if !self.may_have(key)? {
             return Ok(None);
         }
         let mut number = self.header.root;
@@ -280,6 +301,18 @@ impl Run {
         let leaf = Leaf::new(&block).ok_or_else(|| self.nonsense(number))?;
         let entry = leaf.find(key).map_err(|what| Error::corrupt(&self.path, u64::from(number) * BLOCK_BYTES as u64, what))?;
         entry.map(use_entry).transpose()
+    }
+
+    /// Whether the filter lets the key pass; most keys that are not here it does not.
+    fn may_have(&self, key: Key) -> Result<bool> {
+        let Some(section) = self.section(key.kind()) else { return Ok(false) };
+        let number = section.block_of(key);
+        let at = self.header.filter_at + number * FILTER_BLOCK_BYTES as u64;
+        let filter = self.file.view(at, FILTER_BLOCK_BYTES).map_err(Error::io("can't read", &self.path))?;
+        if !self.checked_filter.is_whole(number, || filter::check(&filter, number).is_ok()) {
+            return Err(Error::corrupt(&self.path, at, "a filter block's checksum does not match"));
+        }
+        Ok(filter::may_have(&filter, key))
     }
 
     fn inline(&self, key: Key, count: u64, bytes: &[u8]) -> Result<Vec<u64>> {
@@ -342,12 +375,8 @@ impl Run {
             return Err(self.nonsense(number));
         }
         let bytes = self.file.view(at, BLOCK_BYTES).map_err(Error::io("can't read", &self.path))?;
-        let (word, bit) = (&self.checked[number as usize / 64], 1u64 << (number % 64));
-        if word.load(Ordering::Relaxed) & bit == 0 {
-            if !block::is_whole(&bytes, number) {
-                return Err(Error::corrupt(&self.path, at, "an index block's checksum does not match"));
-            }
-            word.fetch_or(bit, Ordering::Relaxed);
+        if !self.checked.is_whole(number.into(), || block::is_whole(&bytes, number)) {
+            return Err(Error::corrupt(&self.path, at, "an index block's checksum does not match"));
         }
         Ok(bytes)
     }
