@@ -40,6 +40,7 @@ pub use engine::Engine;
 pub use error::{Error, Result};
 pub use follower::Follower;
 pub use frame::{Draft, Entry, RecordEntry};
+pub use index::Looked;
 pub use key::{Key, KeyMaker, Kind, ScopedKeys};
 pub use read::{Snapshot, Take};
 pub use salvage::{Salvaged, salvage};

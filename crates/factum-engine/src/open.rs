@@ -15,8 +15,8 @@ use crate::key::KeyMaker;
 use crate::live::{self, Mark};
 use crate::read::View;
 use crate::segment::{FIRST_FRAME, Location, Scan, Segment, SegmentHeader, Step, segment_path};
-use crate::terms::Listing;
 use crate::shared::{Indexer, Options, Paths, Published, Shared};
+use crate::terms::Listing;
 
 /// How much is written at once when the end of the log is written once more.
 const REWRITE_BYTES: usize = 1 << 20;

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use crate::error::{Error, Result};
 use crate::frame::{Entry, Frame, Header, RecordEntry, damaged};
-use crate::index::Tables;
+use crate::index::{Looked, Tables};
 use crate::key::{Key, Kind};
 use crate::segment::{Location, PAGE_BYTES, Segment};
 
@@ -87,6 +87,15 @@ impl Snapshot {
     /// As [`Snapshot::count`].
     pub fn numbered(&self, key: Key, from: u64, to: u64) -> Result<Vec<u64>> {
         self.view.tables.numbered(key, from, to, self.last)
+    }
+
+    /// Begins what [`Pending::known_within`](crate::Pending::known_within) does: looks where nothing changes any more, so that the
+    /// writer need not.
+    ///
+    /// # Errors
+    /// As [`Snapshot::count`].
+    pub fn look_up_within(&self, sequence: Key, keys: &[Key]) -> Result<Looked> {
+        self.view.tables.look_up_within(sequence, keys)
     }
 
     /// Reads the newest write to a record; `read` gets it only if its name is `name`.

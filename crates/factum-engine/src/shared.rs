@@ -5,10 +5,10 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, RwLock};
 
 use crate::disk::Disk;
-use crate::terms::Terms;
 use crate::key::{Key, KeyMaker};
 use crate::read::{Snapshot, View};
 use crate::segment::Location;
+use crate::terms::Terms;
 
 /// Sizes; the defaults are right for most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,13 +7,13 @@ use std::sync::Arc;
 use crate::disk::Disk;
 use crate::error::{Error, Result};
 use crate::follower::Follower;
-use crate::terms::Terms;
 use crate::index::memtable::Memtable;
 use crate::index::run::Run;
 use crate::key::{Key, KeyMaker};
 use crate::read::{Snapshot, Take};
 use crate::segment::Location;
 use crate::shared::{Indexer, Options, Paths};
+use crate::terms::Terms;
 use crate::walk::Walk;
 
 /// Something that is not as it should be.

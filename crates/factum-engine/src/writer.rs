@@ -6,8 +6,8 @@ use std::sync::Arc;
 use crate::ahead::Ahead;
 use crate::error::{Error, Result};
 use crate::frame::{ALIGNMENT, Draft, Entry, Frame, Place, RecordEntry, damaged};
-use crate::index::adding;
 use crate::index::memtable::Memtable;
+use crate::index::{Looked, adding};
 use crate::key::Key;
 use crate::live::{Live, Mark};
 use crate::read::{self, Take, View};
@@ -391,12 +391,12 @@ impl Pending<'_> {
     }
 
     /// Which of these keys any entry can be found under, by their places among them, rising, where only entries of one sequence can have
-    /// them.
+    /// them. `looked` is what [`Snapshot::look_up_within`](crate::Snapshot::look_up_within) found of the same keys, if it was asked.
     ///
     /// # Errors
     /// As [`Pending::count`].
-    pub fn known_within(&self, sequence: Key, keys: &[Key]) -> Result<Vec<usize>> {
-        self.view.tables.known_within(sequence, keys)
+    pub fn known_within(&self, sequence: Key, keys: &[Key], looked: &Looked) -> Result<Vec<usize>> {
+        self.view.tables.known_within(sequence, keys, looked)
     }
 
     /// The positions found under `key`, rising, where only entries of one sequence can have that key.

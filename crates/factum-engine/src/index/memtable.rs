@@ -153,13 +153,7 @@ impl Memtable {
     }
 
     /// As [`add`](Self::add), of so many positions from the first on. Returns the number of the first.
-    pub(crate) fn add_row<E>(
-        &self,
-        key: Key,
-        first: u64,
-        positions: u32,
-        base: impl FnOnce() -> Result<u64, E>,
-    ) -> Result<(u64, bool), E> {
+    pub(crate) fn add_row<E>(&self, key: Key, first: u64, positions: u32, base: impl FnOnce() -> Result<u64, E>) -> Result<(u64, bool), E> {
         let offset = self.offset_of(first);
         let offsets = offset..offset + positions;
         {

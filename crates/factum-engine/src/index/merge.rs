@@ -32,14 +32,12 @@ fn header(store: [u8; 16], (from, to): (Location, Location), (after, last): (u64
 pub(crate) fn flush(disk: &dyn Disk, directory: &Path, store: [u8; 16], table: &Memtable) -> Result<Run> {
     let header = header(store, (table.from, table.to()), (table.after, table.last()), table.last_time());
     let mut writer = RunWriter::new(disk, &run_path(directory, header.from, header.to), header)?;
-    table.for_each_sorted(|key, base, values| {
-        match values {
-            [] => Ok(()),
-            [value] => writer.single(key, base, *value),
-            values => {
-                writer.begin(key, base)?;
-                values.iter().try_for_each(|value| writer.value(*value))
-            }
+    table.for_each_sorted(|key, base, values| match values {
+        [] => Ok(()),
+        [value] => writer.single(key, base, *value),
+        values => {
+            writer.begin(key, base)?;
+            values.iter().try_for_each(|value| writer.value(*value))
         }
     })?;
     Run::open(disk, &writer.finish()?)

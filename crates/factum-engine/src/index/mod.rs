@@ -32,6 +32,15 @@ pub(crate) struct Tables {
     pub(crate) active: Arc<Memtable>,
 }
 
+/// Which of some keys were found in the part of the index that no longer changes.
+#[derive(Clone, Debug, Default)]
+pub struct Looked {
+    /// Their places among the keys.
+    known: Vec<usize>,
+    /// Entries up to this position were looked at.
+    up_to: u64,
+}
+
 /// One part of the index.
 #[derive(Clone, Copy, Debug)]
 enum Table<'t> {
@@ -175,22 +184,20 @@ impl Tables {
         }
     }
 
-    /// Which of these keys have any position, by their places among them, rising, where only entries of that sequence have them.
-    pub(crate) fn known_within(&self, sequence: Key, keys: &[Key]) -> Result<Vec<usize>> {
-        let after = self.before_sequence(sequence)?;
-        let mut known = Vec::new();
-        for table in self.newest_first() {
-            if table.positions().1 <= after {
-                break;
-            }
-            match table {
-                Table::Run(run) => run.known(keys, |place| known.push(place))?,
-                Table::Memory(table) => table.known(keys, |place| known.push(place)),
-            }
-        }
+    /// Which of these keys have any position, where only entries of that sequence have them. What was `looked` up is not looked up again.
+    pub(crate) fn known_within(&self, sequence: Key, keys: &[Key], looked: &Looked) -> Result<Vec<usize>> {
+        let after = self.before_sequence(sequence)?.max(looked.up_to);
+        let mut known = known_in(self.newest_first(), keys, after)?;
+        known.extend_from_slice(&looked.known);
         known.sort_unstable();
         known.dedup();
         Ok(known)
+    }
+
+    /// As [`known_within`](Self::known_within), in the tables that no longer change: what any thread can do beforehand.
+    pub(crate) fn look_up_within(&self, sequence: Key, keys: &[Key]) -> Result<Looked> {
+        let after = self.before_active(sequence)?.after;
+        Ok(Looked { known: known_in(self.newest_first().skip(1), keys, after)?, up_to: self.active.after })
     }
 
     /// All positions of `key`, rising, where only entries of that sequence have it: tables from before its first entry are not asked.
@@ -247,6 +254,18 @@ impl Tables {
     }
 }
 
+/// Which of these keys have any position in the tables that go further than `after`, of tables that come the newest first.
+fn known_in<'t>(tables: impl Iterator<Item = Table<'t>>, keys: &[Key], after: u64) -> Result<Vec<usize>> {
+    let mut known = Vec::new();
+    for table in tables.take_while(|table| table.positions().1 > after) {
+        match table {
+            Table::Run(run) => run.known(keys, |place| known.push(place))?,
+            Table::Memory(table) => table.known(keys, |place| known.push(place)),
+        }
+    }
+    Ok(known)
+}
+
 #[cfg(test)]
 mod races {
     use super::*;
@@ -292,5 +311,37 @@ mod races {
         assert_eq!(tables.values_within(stream, id).expect("nothing fails"), [15]);
         tables.frozen = vec![Arc::new(merged)];
         assert_eq!(tables.values_within(stream, id).expect("nothing fails"), [15]);
+    }
+
+    /// Whoever appends looks ids up before the writer does. Meanwhile the table that is written to may be exchanged, and tables may be
+    /// merged: what was appended since is found all the same.
+    #[test]
+    fn what_comes_after_a_look_is_found_and_what_was_found_is_not_forgotten() {
+        let keys = KeyMaker::new([0; 16]);
+        let (stream, id) = (keys.key(Kind(1), b"a"), |number: u8| keys.short_key(Kind(5), b"a", &[number]));
+        let ids: Vec<Key> = (0..6).map(id).collect();
+        let table = |after: u64, numbers: &[(u8, u64)]| {
+            let table = Memtable::new(Location::new(1, 64 + after * 8), after, 0);
+            for (number, position) in numbers {
+                table.add(stream, *position, || Ok::<u64, Error>(after / 10)).expect("nothing fails");
+                table.add_labels(&[(id(*number), 0)], *position);
+            }
+            table.extend(Location::new(1, 64 + (after + 10) * 8), after + 10, 0);
+            Arc::new(table)
+        };
+        let (first, second, third) = (table(0, &[(0, 5)]), table(10, &[(1, 15), (2, 16)]), table(20, &[(4, 25)]));
+        let tables = Tables { runs: Vec::new(), frozen: vec![Arc::clone(&first)], active: Arc::clone(&second) };
+        let looked = tables.look_up_within(stream, &ids).expect("nothing fails");
+        let nothing = Looked::default();
+        for looked in [&nothing, &looked] {
+            assert_eq!(tables.known_within(stream, &ids, looked).expect("nothing fails"), [0, 1, 2]);
+        }
+        let later = Tables { runs: Vec::new(), frozen: vec![first, second], active: Arc::clone(&third) };
+        let merged = table(0, &[(0, 5), (1, 15), (2, 16)]);
+        merged.extend(Location::new(1, 64 + 20 * 8), 20, 0);
+        let merged = Tables { runs: Vec::new(), frozen: vec![merged], active: third };
+        for (tables, looked) in [(&later, &nothing), (&later, &looked), (&merged, &nothing), (&merged, &looked)] {
+            assert_eq!(tables.known_within(stream, &ids, looked).expect("nothing fails"), [0, 1, 2, 4]);
+        }
     }
 }

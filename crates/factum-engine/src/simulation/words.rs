@@ -1,8 +1,8 @@
 //! What the simulated programs write: payloads of a few words, from which all keys follow.
 
-use crate::terms::Terms;
 use crate::key::{Key, KeyMaker, Kind};
 use crate::shared::Indexer;
+use crate::terms::Terms;
 
 pub(crate) const STREAM: Kind = Kind(1);
 pub(crate) const CATEGORY: Kind = Kind(2);

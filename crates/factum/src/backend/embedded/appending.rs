@@ -1,6 +1,6 @@
 //! What is handed to the log's writer: appends, writes to records, truncations.
 
-use factum_engine::{Decision, Draft, Failure, Key, Pending, Proposal};
+use factum_engine::{Decision, Draft, Failure, Key, Looked, Pending, Proposal};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
@@ -8,12 +8,16 @@ use super::error::failed;
 use super::payload::{self, Decoder, Keys, NameKeys, Parts, senseless};
 use super::reading::truncation_of;
 use super::selection::Selection;
+use super::source::Source;
 use crate::error::Result;
 use crate::store::{Admission, Ledger, Place, admit, admit_record, admit_truncation};
 use crate::{
-    Append, Direction, GlobalPosition, Query, Receipt, RecordName, RecordVersion, RecordWrite, RecordedEvent, StreamId, StreamInfo,
-    StreamAppend, StreamReceipt, StreamVersion,
+    Append, Direction, GlobalPosition, Query, Receipt, RecordName, RecordVersion, RecordWrite, RecordedEvent, StreamAppend, StreamId,
+    StreamInfo, StreamReceipt, StreamVersion,
 };
+
+/// So many events for each stream are worth a look before the writer looks.
+const LOOKED_UP_MIN: usize = 16;
 
 /// A request with its answer, which is given when what it rests on is durable.
 pub(super) struct Request<D: Decide> {
@@ -79,6 +83,8 @@ struct RequestKeys {
     streams: Vec<Key>,
     /// Of each event's id.
     ids: Vec<Key>,
+    /// What is known already of the ids of each part, if anything is.
+    looked: Vec<Looked>,
     /// Of each record, with the log's name for it.
     records: Vec<(Key, Vec<u8>)>,
 }
@@ -102,7 +108,24 @@ impl AppendRequest {
             }
         }
         let records = append.records.iter().map(|write| keys.record(write.name.as_str())).collect();
-        Self { append, draft: Some(draft), keys: RequestKeys { streams, ids, records } }
+        Self { append, draft: Some(draft), keys: RequestKeys { streams, ids, looked: Vec::new(), records } }
+    }
+
+    /// Looks ids up where nothing changes any more, if they are many: each thread that appends does that for itself, and there is
+    /// only one writer.
+    pub(super) fn look_up(&mut self, source: &Source) -> Result<()> {
+        let RequestKeys { streams, ids, looked, .. } = &mut self.keys;
+        if ids.len() < LOOKED_UP_MIN * streams.len() {
+            return Ok(());
+        }
+        let snapshot = source.snapshot()?;
+        let mut rest = &ids[..];
+        for (part, stream) in self.append.streams.iter().zip(streams) {
+            let (of_part, others) = rest.split_at(part.events.len());
+            rest = others;
+            looked.push(snapshot.look_up_within(*stream, of_part)?);
+        }
+        Ok(())
     }
 }
 
@@ -171,7 +194,9 @@ impl Ledger for PendingLedger<'_> {
 
     fn known(&self, part: &StreamAppend, place: Place) -> Result<Vec<usize>> {
         let ids = &self.request.ids[place.event..][..part.events.len()];
-        Ok(self.log.known_within(self.request.streams[place.part], ids)?)
+        let nothing = Looked::default();
+        let looked = self.request.looked.get(place.part).unwrap_or(&nothing);
+        Ok(self.log.known_within(self.request.streams[place.part], ids, looked)?)
     }
 
     fn find(&self, stream: &StreamId, id: Uuid, place: Place) -> Result<Option<RecordedEvent>> {

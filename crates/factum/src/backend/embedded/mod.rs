@@ -193,7 +193,9 @@ impl EventStore for Embedded {
     async fn append(&self, append: Append) -> Result<Receipt> {
         check_shape(&append, &self.limits)?;
         self.source.check_writable()?;
-        self.request(AppendRequest::new(append, self.source.keys())).await
+        let mut request = AppendRequest::new(append, self.source.keys());
+        request.look_up(&self.source)?;
+        self.request(request).await
     }
 
     fn read_stream(&self, stream: &StreamId, options: ReadStream) -> EventStream {
