@@ -50,6 +50,9 @@ const NEEDS: &[Need] = &[
 /// The versions of the clients that the Redis door is tested with.
 const REDIS_PY: &str = "redis==8.1.0";
 const IOREDIS: &str = "ioredis@6.0.0";
+/// Go, and go-redis in the version that Debian packages, with where that is put.
+const GO: [&str; 2] = ["golang-go", "golang-gopkg-redis.v5-dev"];
+const GO_REDIS: &str = "/usr/share/gocode/src/gopkg.in/redis.v5";
 
 /// Installs what is missing.
 pub(crate) fn install() -> Outcome {
@@ -111,7 +114,19 @@ pub(crate) fn install_clients() -> Outcome {
         ]))?;
         complete(&node, IOREDIS)?;
     }
+    if !is_installed("go") || !Path::new(GO_REDIS).is_dir() {
+        println!("installing go-redis, a client of the Redis door, and Go: the packages {}", GO.join(" and "));
+        if let Err(error) = install_go() {
+            // Its test is passed over then, but not in CI.
+            println!("go-redis could not be installed: {error}");
+        }
+    }
     Ok(())
+}
+
+fn install_go() -> Outcome {
+    run::run(as_administrator("apt-get").args(["update", "--quiet"]))?;
+    run::run(as_administrator("apt-get").args(["install", "--yes", "--quiet", "--no-install-recommends"]).args(GO))
 }
 
 fn makes_folders(program: &str) -> bool {

@@ -1,4 +1,5 @@
-//! Clients as people use them, each with its own way to connect and to speak: redis-py, ioredis, redis-rs, redis-cli, redis-benchmark.
+//! Clients as people use them, each with its own way to connect and to speak: redis-py, ioredis, go-redis, redis-rs, redis-cli,
+//! redis-benchmark.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -10,10 +11,14 @@ use crate::serving::Serving;
 
 /// What `cargo xtask test` installs beside the build.
 pub(crate) fn installed(name: &str) -> Option<PathBuf> {
+    present(beside_the_build(name), name)
+}
+
+fn beside_the_build(name: &str) -> PathBuf {
     let program = std::env::current_exe().expect("a test is a program");
     // …/target/debug/deps/this
     let target = program.ancestors().nth(3).expect("a test lies in the target folder");
-    present(target.join("clients").join(name), name)
+    target.join("clients").join(name)
 }
 
 fn system(name: &str) -> Option<PathBuf> {
@@ -88,6 +93,20 @@ fn ioredis_works() {
     std::fs::copy(examples().join("node/shop.mjs"), &program).expect("it can be copied");
     let output = Command::new(node).arg(program).arg(server.port().to_string()).output().expect("it can be run");
     assert_eq!(succeeded(&output).trim(), "ok");
+}
+
+#[test]
+fn go_redis_works() {
+    // Where Debian's packages of libraries are.
+    let sources = Path::new("/usr/share/gocode");
+    let (Some(go), Some(_)) = (system("go"), present(sources.join("src/gopkg.in/redis.v5"), "go-redis")) else { return };
+    let server = Serving::start();
+    let mut command = Command::new(go);
+    command.arg("run").arg(examples().join("go/shop.go")).arg(server.port().to_string());
+    command.env("GO111MODULE", "off").env("GOPATH", sources).env("GOFLAGS", "").env("GOCACHE", beside_the_build("go"));
+    assert_eq!(succeeded(&command.output().expect("it can be run")).trim(), "ok");
+    let events = succeeded(&server.factum(&["log", "--type", "OrderPaid", "--json"]));
+    assert_eq!(events.lines().count(), 1, "{events}");
 }
 
 #[test]

@@ -109,6 +109,42 @@ mod on_redis {
         }
     }
 
+    /// Another machine has the store, as it would after this server could not reach it for long: this one ends, saying who has it, and
+    /// whoever comes next can't tell whether a machine elsewhere still runs, so that it looks for a while before it takes over.
+    #[test]
+    fn a_server_whose_store_was_taken_over_from_elsewhere_ends_and_one_that_is_silent_elsewhere_is_replaced() {
+        let Some(redis) = redis() else { return };
+        let mut server = Serving::on(&redis.url(), &[]);
+        assert_eq!(server.connect().ask(&["SET", "a", "1"]), "+OK");
+        let runtime = tokio::runtime::Runtime::new().expect("it starts");
+        let store = runtime.block_on(factum::connect(&redis.url())).expect("it opens");
+        let name = factum::RecordName::new("$factum/server").expect("a name");
+        // The server writes it every second, so that the version may have changed since it was read.
+        let begun = Instant::now();
+        loop {
+            let record = runtime.block_on(store.record(&name)).expect("it reads").expect("the server wrote it");
+            let mut holder: serde_json::Value = serde_json::from_slice(&record.value).expect("JSON");
+            holder["id"] = factum::Uuid::now_v7().to_string().into();
+            holder["run"] = factum::Uuid::now_v7().to_string().into();
+            (holder["host"], holder["surroundings"]) = ("elsewhere".into(), "another machine".into());
+            let value = serde_json::to_vec(&holder).expect("JSON");
+            let write = factum::RecordWrite::set(name.clone(), value).expecting(record.version);
+            if runtime.block_on(store.write_record(write)).is_ok() {
+                break;
+            }
+            assert!(begun.elapsed() < WAIT_MAX, "the record changes too fast");
+        }
+        assert!(!server.wait().success(), "{}", server.log());
+        let log = server.log();
+        assert!(log.contains("taken over by") && log.contains("elsewhere"), "{log}");
+        // Nobody there says that it serves it.
+        server.restart();
+        assert!(server.log().contains("looking for"), "{}", server.log());
+        assert_eq!(server.connect().ask(&["GET", "a"]), "$1");
+        let (code, said) = refused(&["--store", &server.store()]);
+        assert_eq!(code, Some(1), "{said}");
+    }
+
     /// What the door needs, one append over several streams and records, a store of several partitions has not.
     #[test]
     fn a_store_in_partitions_is_refused_at_the_start() {
