@@ -8,8 +8,9 @@ use crate::disk::{Access, Disk};
 use crate::error::{Error, Result};
 use crate::key::KeyMaker;
 use crate::live::{self, Mark};
-use crate::open::{self, Mode, Replay, follow};
+use crate::open::{self, Mode, follow};
 use crate::read::Snapshot;
+use crate::replay::Replay;
 use crate::segment::{Segment, segment_path};
 use crate::shared::{Indexer, Options, Shared};
 

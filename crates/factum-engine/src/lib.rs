@@ -24,6 +24,7 @@ mod key;
 mod live;
 mod open;
 mod read;
+mod replay;
 mod salvage;
 mod segment;
 mod shared;

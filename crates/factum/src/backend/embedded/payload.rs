@@ -399,8 +399,10 @@ impl Decoder {
     }
 
     fn event_type(&mut self, text: &str) -> EventType {
-        if let Some(known) = self.types.iter().find(|known| **known == *text) {
-            return known.clone();
+        if let Some(place) = self.types.iter().position(|known| *known == *text) {
+            // The next event is likely to be of the same type.
+            self.types.swap(0, place);
+            return self.types[0].clone();
         }
         let event_type = EventType::trusted(text);
         if self.types.len() == Self::TYPES_MAX {
