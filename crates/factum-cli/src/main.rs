@@ -34,7 +34,8 @@ fn main() -> ExitCode {
     if !matches!(arguments.command, Command::Serve(_)) {
         warnings::print();
     }
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+    // What the log's writer answers comes from its own thread, which may have nothing to do until that is looked at.
+    let runtime = match tokio::runtime::Builder::new_current_thread().global_queue_interval(2).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return Failure::could_not(format!("can't start: {error}")).report(&mut io::stderr(), &Look::of_stderr()),
     };

@@ -93,6 +93,12 @@ impl Data {
         places.into_iter().map(|place| Key { database: self.database, name: self.request.bytes(place) })
     }
 
+    /// The databases and names of these keys.
+    pub(crate) fn names(&self) -> impl Iterator<Item = (u32, &[u8])> {
+        let places = self.command.key_places(&self.request);
+        places.into_iter().map(|place| (self.database, &self.request[place]))
+    }
+
     fn may_block(&self) -> bool {
         self.command.is(table::BLOCKING) && self.request.iter().skip(1).any(|argument| argument.eq_ignore_ascii_case(b"block"))
     }

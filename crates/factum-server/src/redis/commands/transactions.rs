@@ -163,8 +163,10 @@ pub(super) fn carry_out(context: &mut Context<'_>, exec: &mut Exec) -> Answered 
         return Ok(Reply::NullArray.into());
     }
     let data = || work.iter().filter_map(|one| if let Work::Data(data) = one { Some(data) } else { None });
-    let keys: Vec<Key> = data().flat_map(Data::keys).collect();
-    context.need(&keys)?;
+    let unknown = context.state.unknown(data().flat_map(Data::names));
+    if !unknown.is_empty() {
+        return Err(Stop::Load(unknown));
+    }
     let bytes: usize = data().map(|data| data.request.size()).sum();
     if !context.has_room(work.len(), bytes) {
         return Err(Stop::Full);

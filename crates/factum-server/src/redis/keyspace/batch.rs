@@ -67,7 +67,7 @@ impl Batch {
 }
 
 /// A batch with so many events is worth an append of its own.
-const CLOSED_EVENTS_MIN: usize = 512;
+const CLOSED_EVENTS_MIN: usize = 1_024;
 /// So many batches wait; the next one takes what comes after.
 const CLOSED_MAX: usize = 4;
 

@@ -4,7 +4,9 @@
 //! bytes that are not UTF-8, control characters, a `$` at the beginning (names of the system begin with it), and a `%` that would else
 //! be taken for an escape. The empty key is `%-`. Other databases have a prefix, `$db3:`.
 
+use std::borrow::Borrow;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 
 use bytes::Bytes;
 use factum::{RecordName, StreamId};
@@ -19,6 +21,43 @@ pub(crate) struct Key {
 impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.database, escaped(&self.name))
+    }
+}
+
+/// What a key can be looked up by: its database, and its name wherever that lies.
+pub(crate) trait Named {
+    fn parts(&self) -> (u32, &[u8]);
+}
+
+impl Named for Key {
+    fn parts(&self) -> (u32, &[u8]) {
+        (self.database, &self.name)
+    }
+}
+
+impl Named for (u32, &[u8]) {
+    fn parts(&self) -> (u32, &[u8]) {
+        *self
+    }
+}
+
+impl Hash for dyn Named + '_ {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.parts().hash(state);
+    }
+}
+
+impl PartialEq for dyn Named + '_ {
+    fn eq(&self, other: &Self) -> bool {
+        self.parts() == other.parts()
+    }
+}
+
+impl Eq for dyn Named + '_ {}
+
+impl<'k> Borrow<dyn Named + 'k> for Key {
+    fn borrow(&self) -> &(dyn Named + 'k) {
+        self
     }
 }
 
@@ -132,6 +171,14 @@ fn unescaped(text: &str) -> Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_key_is_found_by_its_parts() {
+        let key = Key { database: 3, name: Bytes::from_static(b"Order-1") };
+        let keys = std::collections::HashSet::from([key.clone()]);
+        let find = |database: u32, name: &[u8]| keys.contains(&(database, name) as &dyn Named);
+        assert!(keys.contains(&key) && find(3, b"Order-1") && !find(0, b"Order-1") && !find(3, b"Order-2"));
+    }
 
     #[test]
     fn every_key_has_a_stream_of_its_own() {

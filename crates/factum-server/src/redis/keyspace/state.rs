@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::Waiting;
 use super::answer::Plan;
 use super::batch::{Batch, Waiter};
-use super::key::Key;
+use super::key::{Key, Named};
 use super::names::{Change, Names};
 use super::slot::{Slot, Value};
 use super::stream::Stream;
@@ -423,6 +423,12 @@ impl State {
     /// What is not known of these keys.
     pub(crate) fn missing(&self, keys: impl Iterator<Item = Key>) -> impl Iterator<Item = Load> {
         keys.filter(|key| !self.slots.contains_key(key)).map(Load::Slot)
+    }
+
+    /// What is not known of these keys, given by their databases and names.
+    pub(crate) fn unknown<'k>(&self, names: impl Iterator<Item = (u32, &'k [u8])>) -> Vec<Load> {
+        let unknown = names.filter(|name| !self.slots.contains_key(name as &dyn Named));
+        unknown.map(|(database, name)| Load::Slot(Key { database, name: super::own(name) })).collect()
     }
 
     /// Lets go of what was read only to be copied.

@@ -7,7 +7,7 @@ use tokio::task::JoinHandle;
 use super::{Client, Door, Fate, Fated, door};
 
 /// More than a batch needs to be closed.
-const MANY: usize = 600;
+const MANY: usize = 1_024;
 
 /// So many XADDs to a stream, sent together.
 fn many(door: &Arc<Door>, stream: &str) -> JoinHandle<String> {
@@ -53,7 +53,7 @@ async fn large_batches_wait_their_turn_and_are_shown_when_they_are_durable() {
     }
     // The entry, the record, and the name of the key.
     assert_eq!(*store.appends.lock().expect("no holder panics"), [(MANY, 0), (MANY, 0), (MANY, 0), (2, 1)]);
-    assert_eq!(Client::of(&door).ask("DEBUG RELOAD \n XLEN a \n XLEN b \n XLEN c \n GET k").await, "+OK :1200 :600 :1 $1 1 ");
+    assert_eq!(Client::of(&door).ask("DEBUG RELOAD \n XLEN a \n XLEN b \n XLEN c \n GET k").await, "+OK :2048 :1024 :1 $1 1 ");
 }
 
 #[tokio::test]
@@ -77,7 +77,7 @@ async fn what_waits_behind_a_batch_that_is_not_recorded_is_not_recorded_either()
     }
     assert_eq!(store.inner.head().await.expect("it is there").number(), 0);
     assert!(many(&door, "a").await.expect("it ends").starts_with('$'));
-    assert_eq!(Client::of(&door).ask("XLEN a \n XLEN b \n GET k").await, ":600 :0 $-1 ");
+    assert_eq!(Client::of(&door).ask("XLEN a \n XLEN b \n GET k").await, ":1024 :0 $-1 ");
 }
 
 #[tokio::test]
@@ -89,5 +89,5 @@ async fn two_doors_that_write_much_to_the_same_streams_record_all_of_it_once() {
         let answer = work.await.expect("it ends");
         assert!(answer.starts_with('$') && !answer.contains("-ERR"), "{answer}");
     }
-    assert_eq!(Client::of(&door(&store)).ask("XLEN a \n XLEN b").await, ":2400 :2400 ");
+    assert_eq!(Client::of(&door(&store)).ask("XLEN a \n XLEN b").await, ":4096 :4096 ");
 }
