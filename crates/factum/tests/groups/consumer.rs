@@ -55,8 +55,11 @@ async fn handle(delivery: Delivery, who: &str, say: &Say, chance: &mut Chance) -
         return refused(delivery.nack(Duration::from_millis(chance.below(20)), "chance")).map(drop);
     }
     tell(What::Ack);
-    let is_accepted = refused(delivery.ack_durably().await)?;
-    tell(if is_accepted { What::Accepted } else { What::Refused });
+    match delivery.ack_durably().await {
+        // Nobody can tell.
+        Err(Error::OutcomeUnknown { .. }) => {}
+        outcome => tell(if refused(outcome)? { What::Accepted } else { What::Refused }),
+    }
     Ok(())
 }
 

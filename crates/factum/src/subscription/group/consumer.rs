@@ -7,7 +7,7 @@ use tokio::task::JoinSet;
 
 use super::hand::Hand;
 use super::keeper::Keeper;
-use super::lane::{Care, Lane, Taken, Then};
+use super::lane::{Awaited, Care, Lane, Taken, Then};
 use super::reader;
 use super::shared::{Handle, Place, Shared, State};
 use crate::RecordedEvent;
@@ -199,12 +199,15 @@ impl Delivery {
 
     /// Has it written that it is in hand; `false` if its key belongs to somebody else.
     async fn begin(&self) -> bool {
-        let mut changes = 0;
-        let is_ours = self.hand.shared.change(&self.place, |lane| {
-            changes = lane.begin(&self.place.key);
+        let mut awaited: Option<Awaited> = None;
+        self.hand.shared.change(&self.place, |lane| {
+            awaited = Some(lane.begin(&self.place.key));
             Then::Nothing
         });
-        is_ours && self.hand.shared.wait_until_written(&self.place, changes).await.is_ok()
+        match awaited {
+            Some(awaited) => self.hand.shared.wait_until_written(&self.place, awaited).await.is_ok(),
+            None => false,
+        }
     }
 
     /// The event is done. That is written down within moments; after a crash before that it comes again.
@@ -217,16 +220,17 @@ impl Delivery {
             self.event = None;
             return Ok(());
         }
-        self.done(|_| {}).map(drop)
+        self.done(|_| {})
     }
 
     /// The event is done, and that is written down when this returns: it never comes again.
     ///
     /// # Errors
     /// [`Error::HandedOver`] if the key belongs to another consumer now: this acknowledgement counts for nothing.
+    /// [`Error::OutcomeUnknown`] if it does, and the store did not say whether it had been written before: the event may come again.
     pub async fn ack_durably(mut self) -> Result<()> {
-        let changes = self.done(|lane| lane.awaited += 1)?;
-        self.hand.shared.wait_until_written(&self.place, changes).await
+        let awaited = self.done(Lane::awaited)?;
+        self.hand.shared.wait_until_written(&self.place, awaited).await
     }
 
     /// The event could not be handled: it comes again after `delay`, and the others of its key after it.
@@ -245,16 +249,15 @@ impl Delivery {
         self.hold(reason, None)
     }
 
-    fn done(&mut self, and: impl FnOnce(&mut Lane)) -> Result<u64> {
+    fn done<T>(&mut self, and: impl FnOnce(&mut Lane) -> T) -> Result<T> {
         let event = self.event.take().expect("it is taken out only once");
-        let mut changes = 0;
-        let is_ours = self.hand.shared.change(&self.place, |lane| {
+        let mut found = None;
+        self.hand.shared.change(&self.place, |lane| {
             let then = lane.done(&self.place.key, event.position, event.version);
-            and(lane);
-            changes = lane.changes;
+            found = Some(and(lane));
             then
         });
-        self.noted(is_ours).map(|()| changes)
+        found.ok_or_else(|| self.hand.shared.handed_over(&self.place))
     }
 
     fn hold(mut self, reason: &str, until: Option<Instant>) -> Result<()> {

@@ -1,13 +1,14 @@
 //! Keeping a place in the group: heartbeats, a fair share of the lanes, and what is done written to their records.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 use jiff::Timestamp;
 
-use super::lane::{Lane, Then};
+use super::lane::{Awaited, Lane, Progress, Then};
 use super::record::{LaneRecord, MemberEntry};
 use super::shared::{Handle, Place, Shared};
 use crate::error::{Error, Result};
@@ -248,7 +249,8 @@ impl Keeper {
             let write = numbered.map(|(number, lane)| {
                 let is_last = lane.is_idle() && (lane.is_leaving || which == Which::All);
                 let record = lane.record((!is_last).then_some(&self.shared.member), now);
-                Write { number: *number, version: lane.version, changes: lane.changes, read: lane.read, is_last, record }
+                let progress = lane.progress.clone();
+                Write { number: *number, version: lane.version, changes: lane.changes, progress, read: lane.read, is_last, record }
             });
             write.collect()
         };
@@ -260,6 +262,9 @@ impl Keeper {
     async fn write_one(&self, write: &Write) -> Result<()> {
         let lane = self.shared.records.lane(write.number)?;
         let outcome = lane.set(write.version, &write.record).await;
+        if let Err(Error::OutcomeUnknown { .. }) = outcome {
+            write.progress.is_unsure(write.changes);
+        }
         let found = match outcome {
             Ok(version) => {
                 let mut state = self.shared.state();
@@ -326,6 +331,7 @@ struct Write {
     number: u16,
     version: RecordVersion,
     changes: u64,
+    progress: Arc<Progress>,
     read: GlobalPosition,
     is_last: bool,
     record: LaneRecord,
@@ -334,19 +340,27 @@ struct Write {
 impl Shared {
     /// Waits until what was done of a lane so far is in its record; an error if the lane is lost before that. The lane counts the waiting
     /// since it was done, so that it is not given up in between.
-    pub(super) async fn wait_until_written(&self, place: &Place, changes: u64) -> Result<()> {
-        let _awaited = Awaited { shared: self, place };
+    pub(super) async fn wait_until_written(&self, place: &Place, awaited: Awaited) -> Result<()> {
+        let _waits = Waits { shared: self, place };
         loop {
             let written = self.written.notified();
             let mut written = std::pin::pin!(written);
             written.as_mut().enable();
             {
                 let mut state = self.state();
-                match state.lanes.get(&place.lane).filter(|lane| lane.token == place.token) {
-                    Some(lane) if lane.written >= changes => return Ok(()),
-                    Some(_) if state.failed.is_none() => state.is_urgent = true,
-                    _ => return Err(self.handed_over(place)),
+                // It counts even if the lane was lost since.
+                if awaited.is_written() {
+                    return Ok(());
                 }
+                let is_ours = state.lanes.get(&place.lane).is_some_and(|lane| lane.token == place.token);
+                if !is_ours && awaited.is_perhaps_written() {
+                    let reason = "whether it was acknowledged before its key was handed over, the store did not say".to_owned();
+                    return Err(Error::OutcomeUnknown { reason, source: None });
+                }
+                if !is_ours || state.failed.is_some() {
+                    return Err(self.handed_over(place));
+                }
+                state.is_urgent = true;
             }
             self.work.notify_one();
             written.await;
@@ -359,15 +373,15 @@ impl Shared {
 }
 
 /// Somebody who waits; while there is one, the lane is not given up.
-struct Awaited<'a> {
+struct Waits<'a> {
     shared: &'a Shared,
     place: &'a Place,
 }
 
-impl Drop for Awaited<'_> {
+impl Drop for Waits<'_> {
     fn drop(&mut self) {
         self.shared.change(self.place, |lane| {
-            lane.awaited -= 1;
+            lane.is_heard();
             Then::Nothing
         });
     }

@@ -5,6 +5,8 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use smol_str::SmolStr;
@@ -40,14 +42,14 @@ pub(super) struct Lane {
     /// Empty queues of keys that are gone, for the next ones.
     spare: Vec<VecDeque<RecordedEvent>>,
     /// How many wait to hear that what they did is written.
-    pub(super) awaited: usize,
+    awaited: usize,
     /// How many events are in the queues of all keys.
     pub(super) queued: usize,
     /// It is to be given up as soon as nothing is in hand.
     pub(super) is_leaving: bool,
     /// Goes up with each change that the record does not have; and how far the record is.
     pub(super) changes: u64,
-    pub(super) written: u64,
+    pub(super) progress: Arc<Progress>,
     written_read: GlobalPosition,
 }
 
@@ -83,6 +85,38 @@ enum State {
     Loading {
         missed: bool,
     },
+}
+
+/// How many of a lane's changes its record has. It outlives the lane, for those who wait.
+#[derive(Debug, Default)]
+pub(super) struct Progress {
+    written: AtomicU64,
+    /// Those that it may have: the answer to a write did not come.
+    perhaps: AtomicU64,
+}
+
+/// What somebody waits for.
+pub(super) struct Awaited {
+    changes: u64,
+    progress: Arc<Progress>,
+}
+
+impl Progress {
+    /// A write of so many changes was not answered.
+    pub(super) fn is_unsure(&self, changes: u64) {
+        self.perhaps.fetch_max(changes, Ordering::SeqCst);
+    }
+}
+
+impl Awaited {
+    pub(super) fn is_written(&self) -> bool {
+        self.changes <= self.progress.written.load(Ordering::SeqCst)
+    }
+
+    /// Whether it may be written, although nobody can tell.
+    pub(super) fn is_perhaps_written(&self) -> bool {
+        self.changes <= self.progress.perhaps.load(Ordering::SeqCst)
+    }
 }
 
 /// What comes next for a key.
@@ -133,7 +167,7 @@ impl Lane {
             queued: 0,
             is_leaving: false,
             changes: 0,
-            written: 0,
+            progress: Arc::default(),
             written_read: record.read,
         }
     }
@@ -215,13 +249,23 @@ impl Lane {
     }
 
     /// The event in hand is to be written down as such. Somebody waits for that.
-    pub(super) fn begin(&mut self, key: &Key) -> u64 {
+    pub(super) fn begin(&mut self, key: &Key) -> Awaited {
         if let Some(state) = self.keys.get_mut(key) {
             state.is_begun = true;
         }
         self.changes += 1;
+        self.awaited()
+    }
+
+    /// Somebody waits to hear that everything up to now is written.
+    pub(super) fn awaited(&mut self) -> Awaited {
         self.awaited += 1;
-        self.changes
+        Awaited { changes: self.changes, progress: self.progress.clone() }
+    }
+
+    /// Somebody no longer waits.
+    pub(super) fn is_heard(&mut self) {
+        self.awaited -= 1;
     }
 
     /// The event in hand is done.
@@ -337,7 +381,8 @@ impl Lane {
 
     /// The record says what was true when there had been so many changes.
     pub(super) fn wrote(&mut self, version: RecordVersion, changes: u64, read: GlobalPosition) {
-        (self.version, self.written, self.written_read) = (version, changes, read);
+        (self.version, self.written_read) = (version, read);
+        self.progress.written.store(changes, Ordering::SeqCst);
     }
 
     /// Whether nobody has anything to do with it any more: nothing is in hand, and nobody waits for it to be written.
@@ -352,7 +397,7 @@ impl Lane {
 
     /// Whether there is progress that the record does not have: of events, or only of reading past what is none of ours.
     pub(super) fn is_changed(&self) -> bool {
-        self.changes > self.written
+        self.changes > self.progress.written.load(Ordering::SeqCst)
     }
 
     pub(super) fn is_read_further(&self) -> bool {
