@@ -214,7 +214,7 @@ impl<'s> Replay<'s> {
         // Frames get no longer, so this is no further than where it ended when it was written.
         let to = Location::new(segment.header.number, written + frame.header.bytes as u64);
         table.extend(to, frame.header.next_position() - 1, self.time);
-        if table.bytes() > self.shared.options.memtable_bytes_max {
+        if table.is_full(self.shared.options.memtable_bytes_max) {
             self.write_out(to)?;
         }
         Ok(())

@@ -15,7 +15,7 @@ use crate::terms::Terms;
 pub struct Options {
     /// A segment gets no longer than this, unless a single frame is, in bytes. At most 2 GiB.
     pub segment_bytes_max: u64,
-    /// The newest part of the index is written out when it takes so much memory, in bytes.
+    /// The newest part of the index is written out when it takes so much memory, in bytes; or sooner, when it has many events.
     pub memtable_bytes_max: usize,
     /// Whether the log's file is filled with zeros ahead of the writer: syncing is quicker then, and twice as much is written.
     pub fill_ahead: bool,

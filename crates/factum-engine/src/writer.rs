@@ -226,7 +226,7 @@ impl Writer {
             });
         }
         match outcome {
-            Ok(()) if self.table.bytes() > self.shared.options.memtable_bytes_max => {
+            Ok(()) if self.table.is_full(self.shared.options.memtable_bytes_max) => {
                 let full = Arc::clone(&self.table);
                 self.freeze_table();
                 self.table.reserve_as(&full);

@@ -22,6 +22,8 @@ const REMEMBERED_MAX: usize = 16_384;
 const KEY_BYTES: usize = 90;
 /// What a short key with one value takes in memory, about.
 const SINGLE_BYTES: usize = 26;
+/// A table of more events is given to the index's files even if it is small: after a kill they are read again before the store is open.
+const EVENTS_MAX: u64 = 250_000;
 /// So many keys are added without letting readers in between.
 const LABELS_AT_ONCE: usize = 512;
 
@@ -126,6 +128,11 @@ impl Memtable {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.to().0 == self.from.0
+    }
+
+    /// Whether it is time for another one.
+    pub(crate) fn is_full(&self, bytes_max: usize) -> bool {
+        self.bytes() > bytes_max || self.last().saturating_sub(self.after) > EVENTS_MAX
     }
 
     /// Roughly what it takes in memory.
