@@ -23,7 +23,7 @@ const KEY_BYTES: usize = 90;
 /// What a short key with one value takes in memory, about.
 const SINGLE_BYTES: usize = 26;
 /// A table of more events is given to the index's files even if it is small: after a kill they are read again before the store is open.
-const EVENTS_MAX: u64 = 250_000;
+const EVENTS_MAX: u64 = 150_000;
 /// So many keys are added without letting readers in between.
 const LABELS_AT_ONCE: usize = 512;
 
