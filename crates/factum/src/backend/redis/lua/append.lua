@@ -234,25 +234,20 @@ local function begin_batch(prefix, place)
   }
 end
 
-local function add_to_list(lists, name, position)
-  local positions = lists[name]
-  if not positions then
-    lists[name] = { position }
+local function add_to_list(lists, name, value)
+  local list = lists[name]
+  if not list then
+    lists[name] = { value }
   -- An event that carries a tag twice stands in its list once.
-  elseif positions[#positions] ~= position then
-    positions[#positions + 1] = position
+  elseif list[#list] ~= value then
+    list[#list + 1] = value
   end
 end
 
 -- A stream has got its first event.
 local function note_begun(batch, stream, category)
-  local begun, alike = batch.begun, batch.begun_by_category[category]
-  begun[#begun + 1] = stream
-  if alike then
-    alike[#alike + 1] = stream
-  else
-    batch.begun_by_category[category] = { stream }
-  end
+  batch.begun[#batch.begun + 1] = stream
+  add_to_list(batch.begun_by_category, category, stream)
 end
 
 local function write_begun(batch)
