@@ -3,12 +3,17 @@
 use crate::run::{self, Outcome};
 use crate::{fuzz, needs};
 
-/// How many tests passed, failed and were skipped.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// So many lines of what failed tests printed are repeated at the end.
+const REPEATED_LINES_MAX: usize = 400;
+
+/// How many tests passed, failed and were skipped, and what those that failed printed.
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Totals {
     pub(crate) passed: u64,
     pub(crate) failed: u64,
     pub(crate) skipped: u64,
+    failures: Vec<String>,
+    in_failures: bool,
 }
 
 /// Runs every test and ends with the totals.
@@ -46,9 +51,16 @@ fn fuzz_all(seconds: u64, totals: &mut Totals) -> Outcome {
 }
 
 impl Totals {
-    /// Adds what a test runner's summary line says; other lines say nothing.
+    /// Adds what a test runner's summary line says, and keeps what it says of failures.
     fn add(&mut self, line: &str) {
-        let Some(summary) = line.trim_start().strip_prefix("test result: ") else { return };
+        self.in_failures |= line == "failures:";
+        let Some(summary) = line.trim_start().strip_prefix("test result: ") else {
+            if self.in_failures && self.failures.len() < REPEATED_LINES_MAX {
+                self.failures.push(line.to_owned());
+            }
+            return;
+        };
+        self.in_failures = false;
         for part in summary.split(['.', ';']) {
             match part.trim().split_once(' ').map(|(count, what)| (count.parse::<u64>(), what)) {
                 Some((Ok(count), "passed")) => self.passed += count,
@@ -59,12 +71,15 @@ impl Totals {
         }
     }
 
-    /// Prints the closing line, after the reason of a failure.
+    /// Prints what failed once more, the reason, and the closing line: whoever looks at the end of a long run finds it there.
     pub(crate) fn close(self, outcome: Outcome) -> Outcome {
+        for line in &self.failures {
+            println!("{line}");
+        }
         if let Err(reason) = &outcome {
             println!("\nfailed: {reason}");
         }
-        let Self { passed, failed, skipped } = self;
+        let Self { passed, failed, skipped, .. } = self;
         println!("\n{passed} passed, {failed} failed, {skipped} skipped");
         if failed > 0 { outcome.and(Err(format!("{failed} failed"))) } else { outcome }
     }
@@ -80,13 +95,26 @@ mod tests {
         totals.add("test result: ok. 12 passed; 0 failed; 3 ignored; 0 measured; 1 filtered out; finished in 0.11s");
         totals.add("test result: FAILED. 4 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out");
         totals.add("test 7 passed ... ok");
-        assert_eq!(totals, Totals { passed: 16, failed: 2, skipped: 3 });
+        assert_eq!(totals, Totals { passed: 16, failed: 2, skipped: 3, ..Totals::default() });
+    }
+
+    #[test]
+    fn what_failed_is_kept_for_the_end() {
+        let mut totals = Totals::default();
+        for line in
+            ["test it ... FAILED", "failures:", "---- it stdout ----", "panicked", "failures:", "    it", "test result: FAILED. 0 passed"]
+        {
+            totals.add(line);
+        }
+        totals.add("test other ... ok");
+        assert_eq!(totals.failures, ["failures:", "---- it stdout ----", "panicked", "failures:", "    it"]);
     }
 
     #[test]
     fn a_failed_test_fails_the_run() {
-        assert!(Totals { passed: 5, failed: 1, skipped: 0 }.close(Ok(())).is_err());
-        assert!(Totals { passed: 5, failed: 0, skipped: 0 }.close(Err("cargo test failed".to_owned())).is_err());
-        assert!(Totals { passed: 5, failed: 0, skipped: 2 }.close(Ok(())).is_ok());
+        let totals = |failed, skipped| Totals { passed: 5, failed, skipped, ..Totals::default() };
+        assert!(totals(1, 0).close(Ok(())).is_err());
+        assert!(totals(0, 0).close(Err("cargo test failed".to_owned())).is_err());
+        assert!(totals(0, 2).close(Ok(())).is_ok());
     }
 }

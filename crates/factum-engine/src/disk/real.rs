@@ -43,7 +43,11 @@ impl Disk for RealDisk {
         let mut files = Vec::new();
         for entry in fs::read_dir(directory)? {
             let entry = entry?;
-            let metadata = entry.metadata()?;
+            let metadata = match entry.metadata() {
+                // A writer renamed or removed it just as we looked; that says nothing of the others.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                metadata => metadata?,
+            };
             if let (true, Ok(name)) = (metadata.is_file(), entry.file_name().into_string()) {
                 files.push((name, metadata.len()));
             }
@@ -228,4 +232,27 @@ impl DiskFile for RealFile {
 
     #[cfg(not(target_os = "linux"))]
     fn prefetch(&self, _offset: u64, _bytes: u64) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_that_come_and_go_hide_no_others() {
+        let directory = tempfile::tempdir().expect("a folder");
+        let (stays, new) = (directory.path().join("stays"), directory.path().join("new"));
+        fs::write(&stays, "").expect("written");
+        std::thread::scope(|scope| {
+            let replacing = scope.spawn(|| {
+                for _ in 0..2_000 {
+                    fs::write(&new, "").and_then(|()| fs::rename(&new, &stays)).expect("replaced");
+                }
+            });
+            while !replacing.is_finished() {
+                let files = RealDisk.list(directory.path()).expect("listed");
+                assert!(files.iter().any(|(name, _)| name == "stays"), "{files:?}");
+            }
+        });
+    }
 }
