@@ -17,8 +17,9 @@ use crate::{GlobalPosition, RecordedEvent, StreamId, StreamVersion, Timestamp};
 /// The golden files of the events of one kind.
 ///
 /// A file says how an event was stored, and what that is today. [`Golden::check`] fails if one can't be read any more or is read as
-/// something else, if an event of today is stored in another shape without a new schema version, and if a version has no file. Files that are
-/// missing are written with `FACTUM_GOLDEN=write`; look at them, and keep them with your tests.
+/// something else, if an event of today is stored in another shape without a new schema version, and if a version has no file. So each
+/// kind of event has a folder of its own: a file of a type that is gone from the code stands for events that are still stored. Files
+/// that are missing are written with `FACTUM_GOLDEN=write`; look at them, and keep them with your tests.
 ///
 /// ```no_run
 /// # use factum::Event;
@@ -81,6 +82,10 @@ impl<E: Event> Golden<E> {
                 wrong.push(problem);
             }
         }
+        match self.files() {
+            Ok(files) => wanted.extend(files),
+            Err(problem) => wrong.push(problem),
+        }
         for file in wanted {
             match self.read(&file) {
                 Ok(Some(stored)) => wrong.extend(check_stored(&codec, &file, &stored).err()),
@@ -123,6 +128,18 @@ impl<E: Event> Golden<E> {
             }
             None => Ok(()),
         }
+    }
+
+    /// The files that are there.
+    fn files(&self) -> Result<Vec<String>, String> {
+        let entries = match fs::read_dir(&self.folder) {
+            Ok(entries) => entries.collect::<Result<Vec<_>, _>>(),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+            Err(error) => Err(error),
+        };
+        let entries = entries.map_err(|error| format!("{} can't be read: {error}", self.folder.display()))?;
+        let names = entries.into_iter().map(|entry| entry.file_name().to_string_lossy().into_owned());
+        Ok(names.filter(|name| name.ends_with(".json")).collect())
     }
 
     fn read(&self, file: &str) -> Result<Option<Stored>, String> {

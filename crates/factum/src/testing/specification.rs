@@ -130,10 +130,16 @@ impl<D: Decider, R> Then<D, R> {
     /// # Panics
     /// If others do, or it was refused; it says what differs.
     #[track_caller]
-    pub fn then_events(self, expected: impl IntoIterator<Item = D::Event>) -> Self {
+    pub fn then_events(self, expected: impl IntoIterator<Item = D::Event>) -> Self
+    where
+        D::Error: fmt::Debug,
+    {
         let expected: Vec<_> = expected.into_iter().collect();
         let expected = difference::shown(&self.codec, &expected);
-        let Ok(done) = &self.outcome else { panic!("it was refused, where this was expected to happen:\n{expected}") };
+        let done = match &self.outcome {
+            Ok(done) => done,
+            Err(refusal) => panic!("it was refused ({refusal:?}), where this was expected to happen:\n{expected}"),
+        };
         if let Some(difference) = difference::between(&expected, &difference::shown(&self.codec, &done.events)) {
             panic!("other events happened:\n{difference}");
         }
@@ -145,7 +151,10 @@ impl<D: Decider, R> Then<D, R> {
     /// # Panics
     /// If something does, or it was refused.
     #[track_caller]
-    pub fn then_nothing(self) -> Self {
+    pub fn then_nothing(self) -> Self
+    where
+        D::Error: fmt::Debug,
+    {
         self.then_events([])
     }
 
@@ -157,8 +166,12 @@ impl<D: Decider, R> Then<D, R> {
     pub fn then_reply(self, expected: R) -> Self
     where
         R: PartialEq + fmt::Debug,
+        D::Error: fmt::Debug,
     {
-        let Ok(done) = &self.outcome else { panic!("it was refused, where the reply was expected to be {expected:?}") };
+        let done = match &self.outcome {
+            Ok(done) => done,
+            Err(refusal) => panic!("it was refused ({refusal:?}), where the reply was expected to be {expected:?}"),
+        };
         same("reply", &expected, &done.reply);
         self
     }
@@ -171,8 +184,12 @@ impl<D: Decider, R> Then<D, R> {
     pub fn then_state(self, expected: D::State) -> Self
     where
         D::State: PartialEq + fmt::Debug,
+        D::Error: fmt::Debug,
     {
-        let Ok(done) = &self.outcome else { panic!("it was refused, where the state was expected to be {expected:?}") };
+        let done = match &self.outcome {
+            Ok(done) => done,
+            Err(refusal) => panic!("it was refused ({refusal:?}), where the state was expected to be {expected:?}"),
+        };
         same("state", &expected, &done.state);
         self
     }

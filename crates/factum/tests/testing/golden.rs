@@ -87,6 +87,16 @@ fn another_shape_without_a_new_version_is_noticed() {
     assert!(message.contains("+data.reason: text"), "{message}");
 }
 
+/// The bug: only the files of today's types and of those with upcasters were looked at, so a variant could go and nobody noticed.
+#[test]
+fn a_type_that_is_gone_from_the_code_is_noticed() {
+    let folder = folder();
+    write(folder.path(), "UserMoved", 1, &json!({"city": "Rome"}), &json!([]));
+    let message = failure(|| Golden::<UserEvent>::in_folder(folder.path()).check(samples()));
+    assert!(message.starts_with("UserMoved.v1.json: "), "{message}");
+    assert!(message.contains("UserMoved is no event of") && message.contains("give it an upcaster"), "{message}");
+}
+
 #[test]
 fn what_can_not_be_read_any_more_is_noticed() {
     #[derive(Serialize, Deserialize)]

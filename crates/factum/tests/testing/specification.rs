@@ -107,7 +107,9 @@ fn what_differs_is_shown() {
     let message = failure(|| given::<Lamp>([]).when(Command::SwitchOff).then_refused(Refusal::IsOn));
     assert!(message.contains("-IsOn\n+IsOff"), "{message}");
     let message = failure(|| drop(given::<Lamp>([]).when(Command::SwitchOff).then_events([LampEvent::SwitchedOff])));
-    assert_eq!(message, "it was refused, where this was expected to happen:\nSwitchedOff {}\n");
+    assert_eq!(message, "it was refused (IsOff), where this was expected to happen:\nSwitchedOff {}\n");
+    let message = failure(|| drop(given::<Lamp>([on(40)]).when(Command::SwitchOn { watts: 40 }).then_reply(2)));
+    assert_eq!(message, "it was refused (IsOn), where the reply was expected to be 2");
     let message = failure(|| drop(given::<Lamp>([]).when(Command::SwitchOn { watts: 1 }).then_nothing()));
     assert!(message.contains("-nothing\n+SwitchedOn {"), "{message}");
 }
