@@ -85,21 +85,33 @@ pub(crate) async fn run(groups: Groups, url: &str, console: &mut Console<'_>) ->
         What::Show { .. } => Ok(()),
         What::Replay { name, key } => {
             let count = all.replay(&name, key.as_deref()).await?;
+            if console.json {
+                return console.line(json!({"group": name, "replayed": count}));
+            }
             console.note(format_args!("{} will be tried again", counted(count as u64, "key")));
             Ok(())
         }
         What::Skip { name, key } => {
             all.skip(&name, &key).await?;
+            if console.json {
+                return console.line(json!({"group": name, "skipped": key}));
+            }
             console.note(format_args!("the event that holds {key} up is given up"));
             Ok(())
         }
         What::Park { name, key, reason } => {
             all.park(&name, &key, &reason).await?;
+            if console.json {
+                return console.line(json!({"group": name, "parked": key}));
+            }
             console.note(format_args!("{key} waits until it is replayed or skipped"));
             Ok(())
         }
         What::Reset { name, to } => {
             let position = all.reset(&name, to).await?;
+            if console.json {
+                return console.line(json!({"group": name, "position": position}));
+            }
             console.note(format_args!("{name} begins again behind position {position}"));
             Ok(())
         }

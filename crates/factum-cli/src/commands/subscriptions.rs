@@ -58,11 +58,17 @@ pub(crate) async fn run(subscriptions: Subscriptions, url: &str, console: &mut C
         Some(What::Show { name }) => show(&name, url, console).await,
         Some(What::Replay { name, position }) => {
             let count = All::new(store_url::open_to_change(url).await?).replay(&name, position).await?;
+            if console.json {
+                return console.line(json!({"subscription": name, "replayed": count}));
+            }
             console.note(format_args!("{} will be handled again by the program that runs {name}", counted(count as u64, "event")));
             Ok(())
         }
         Some(What::Skip { name, position }) => {
             All::new(store_url::open_to_change(url).await?).skip(&name, position).await?;
+            if console.json {
+                return console.line(json!({"subscription": name, "skipped": position}));
+            }
             console.note(format_args!("the event at position {position} is given up"));
             Ok(())
         }

@@ -1,6 +1,7 @@
 //! `factum trace`: everything that came of one request, as the tree of what followed from what.
 
 use std::collections::HashMap;
+use std::num::NonZeroUsize;
 
 use clap::Args;
 use factum::causation::{self, CorrelationId};
@@ -38,7 +39,7 @@ pub(crate) struct Trace {
     since: Option<Timestamp>,
     /// At most so many events, the oldest
     #[arg(long, value_name = "N", default_value = "10000")]
-    limit: usize,
+    limit: NonZeroUsize,
 }
 
 /// An event of the trace, and what it follows from.
@@ -82,7 +83,7 @@ pub(crate) async fn run(trace: Trace, store: &str, console: &mut Console<'_>) ->
             None if is_first => {}
             _ => continue,
         }
-        if traced.len() == trace.limit {
+        if traced.len() == trace.limit.get() {
             is_cut = true;
             break;
         }
@@ -94,7 +95,7 @@ pub(crate) async fn run(trace: Trace, store: &str, console: &mut Console<'_>) ->
     }
     print(&trace.correlation_id, &traced, console)?;
     if is_cut {
-        console.note(format_args!("note: there is more; --limit {} shows more of it", trace.limit.saturating_mul(10)));
+        console.note(format_args!("note: there is more; --limit {} shows more of it", trace.limit.get().saturating_mul(10)));
     }
     Ok(())
 }

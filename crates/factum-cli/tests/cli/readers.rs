@@ -40,7 +40,9 @@ fn subscriptions_are_listed_shown_replayed_and_skipped() {
     assert_eq!((&shown["parked"][0]["stream"], &shown["parked"][0]["reason"]), (&json!("Order-2"), &json!("it can't be read")));
     assert!(folder.run(&["subscriptions", "show", "letters"]).succeeded().out.contains("Order-2 v1"));
     assert!(folder.run(&["subscriptions", "replay", "letters"]).succeeded().err.contains("1 event will be handled again"));
-    folder.run(&["subscriptions", "skip", "letters", "--position", "2"]).succeeded();
+    // What it does it says to programs, too.
+    assert_eq!(folder.json(&["subscriptions", "replay", "letters"]), [json!({"subscription": "letters", "replayed": 1})]);
+    assert_eq!(folder.json(&["subscriptions", "skip", "letters", "--position", "2"]), [json!({"subscription": "letters", "skipped": 2})]);
     assert!(folder.run(&["subscriptions", "skip", "letters", "--position", "2"]).failed(2).contains("no event at position 2"));
     assert!(folder.run(&["subscriptions", "replay", "nobody"]).failed(2).contains("there is no subscription"));
 }
@@ -71,10 +73,14 @@ fn groups_are_listed_shown_replayed_skipped_parked_and_reset() {
     assert_eq!((&shown["held"][0]["key"], &shown["held"][0]["event"]["reason"]), (&json!("Order-2"), &json!("it can't be read")));
     assert!(folder.run(&["groups", "show", "letters"]).succeeded().out.contains("it can't be read"));
     assert!(folder.run(&["groups", "replay", "letters"]).succeeded().err.contains("1 key will be tried again"));
-    folder.run(&["groups", "park", "letters", "--key", "Order-2", "--reason", "later"]).succeeded();
-    folder.run(&["groups", "skip", "letters", "--key", "Order-2"]).succeeded();
+    assert_eq!(folder.json(&["groups", "replay", "letters"]), [json!({"group": "letters", "replayed": 1})]);
+    assert_eq!(
+        folder.json(&["groups", "park", "letters", "--key", "Order-2", "--reason", "later"]),
+        [json!({"group": "letters", "parked": "Order-2"})]
+    );
+    assert_eq!(folder.json(&["groups", "skip", "letters", "--key", "Order-2"]), [json!({"group": "letters", "skipped": "Order-2"})]);
     assert!(folder.run(&["groups", "skip", "letters", "--key", "Order-9"]).failed(2).contains("nothing holds key"));
-    folder.run(&["groups", "reset", "letters", "--to", "1"]).succeeded();
+    assert_eq!(folder.json(&["groups", "reset", "letters", "--to", "1"]), [json!({"group": "letters", "position": 1})]);
     let listed = folder.json(&["groups"]).remove(0);
     assert_eq!((&listed["position"], &listed["behind"], &listed["parked"]), (&json!(1), &json!(2), &json!(0)));
     assert!(folder.run(&["groups", "reset", "letters", "--to", "soon"]).failed(2).contains("is none of beginning"));

@@ -84,6 +84,8 @@ fn a_limit_says_that_there_is_more() {
     let ran = shop().run(&["trace", "request-7", "--limit", "2"]);
     assert_eq!(ran.succeeded().out.lines().count(), 3);
     assert!(ran.err.contains("--limit 20 shows more"), "{}", ran.err);
+    // The bug: with none to show it said that there is none.
+    shop().run(&["trace", "request-7", "--limit", "0"]).failed(2);
 }
 
 #[test]
