@@ -1,12 +1,12 @@
 //! What the metrics and spans say is what happened: read back through the SDK, as an exporter would, and through a subscriber.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use factum::{
-    Backoff, Decider, Decision, Event, EventStoreExt, ExpectedVersion, Group, NewEvent, RecordedEvent, Repository, Snapshots, StreamId,
-    connect,
+    Backoff, Decider, Decision, Event, EventStoreExt, ExpectedVersion, Group, NewEvent, Processor, RecordedEvent, Repository, Snapshots,
+    StreamId, connect,
 };
 use opentelemetry::global;
 use opentelemetry_sdk::metrics::data::{AggregatedMetrics, MetricData};
@@ -79,7 +79,9 @@ fn read(exporter: &InMemoryMetricExporter, provider: &SdkMeterProvider) -> HashM
 async fn metrics_and_spans_say_what_happened() {
     let (exporter, provider) = metrics_say_what_happened().await;
     metrics_say_how_a_group_is_doing(&exporter, &provider).await;
+    metrics_are_those_that_are_documented(&exporter);
     spans_say_what_a_command_did().await;
+    spans_say_what_handlers_did().await;
 }
 
 async fn metrics_say_what_happened() -> (InMemoryMetricExporter, SdkMeterProvider) {
@@ -161,6 +163,18 @@ async fn metrics_say_how_a_group_is_doing(exporter: &InMemoryMetricExporter, pro
     running.await.expect("it does not panic").expect("it stops in order");
 }
 
+/// Names and units, as the table in the documentation has them.
+fn metrics_are_those_that_are_documented(exporter: &InMemoryMetricExporter) {
+    let all = exporter.get_finished_metrics().expect("they are in memory");
+    let scopes = all.iter().flat_map(|one| one.scope_metrics()).filter(|scope| scope.scope().name() == "factum");
+    let unit = |unit: &str| unit.strip_prefix('{').and_then(|unit| unit.strip_suffix('}')).map_or(unit.to_owned(), |one| format!("{one}s"));
+    let told: BTreeMap<_, _> = scopes.flat_map(|scope| scope.metrics()).map(|one| (one.name().to_owned(), unit(one.unit()))).collect();
+    let rows = include_str!("../../../docs/observability.md").lines().filter(|line| line.starts_with("| `factum."));
+    let columns = rows.map(|row| row.split('|').map(|column| column.trim().trim_matches('`').to_owned()).collect::<Vec<_>>());
+    let documented: BTreeMap<_, _> = columns.map(|row| (row[1].clone(), row[3].clone())).collect();
+    assert_eq!(told, documented);
+}
+
 /// Where a subscriber writes.
 #[derive(Clone, Default)]
 struct Buffer(Arc<Mutex<Vec<u8>>>);
@@ -175,7 +189,8 @@ impl std::io::Write for Buffer {
     }
 }
 
-async fn spans_say_what_a_command_did() {
+/// A subscriber, for as long as the guard is there, and what it has written.
+fn subscriber() -> (tracing::subscriber::DefaultGuard, impl Fn() -> String) {
     let buffer = Buffer::default();
     let writer = buffer.clone();
     let subscriber = tracing_subscriber::fmt()
@@ -184,7 +199,12 @@ async fn spans_say_what_a_command_did() {
         .with_ansi(false)
         .with_writer(move || writer.clone())
         .finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let text = move || String::from_utf8(buffer.0.lock().expect("no holder of this lock panics").clone()).expect("it is text");
+    (tracing::subscriber::set_default(subscriber), text)
+}
+
+async fn spans_say_what_a_command_did() {
+    let (_guard, text) = subscriber();
 
     let store = connect("memory:").await.expect("it opens");
     let (one, other) = (Repository::<Tally>::new(store.clone()), Repository::<Tally>::new(store));
@@ -192,10 +212,38 @@ async fn spans_say_what_a_command_did() {
     other.execute("1", ()).await.expect("it is counted");
     one.execute("1", ()).await.expect("it is counted, after a conflict");
 
-    let text = String::from_utf8(buffer.0.lock().expect("no holder of this lock panics").clone()).expect("it is text");
+    let text = text();
     let closed = |span: &str| text.lines().filter(|line| line.contains(span) && line.contains("close")).count();
     assert_eq!(closed("command{stream=Tally-1 outcome=\"recorded\" conflicts=0}: "), 2, "{text}");
     assert_eq!(closed("command{stream=Tally-1 outcome=\"recorded\" conflicts=1}: "), 1, "{text}");
     assert_eq!((closed("}:load:"), closed("}:append:")), (4, 4), "{text}");
     assert!(text.contains("a command met a conflict"), "{text}");
+}
+
+/// A command of a handler stands in its handler's span.
+async fn spans_say_what_handlers_did() {
+    let (_guard, text) = subscriber();
+    let store = connect("memory:").await.expect("it opens");
+    let one = Arc::new(Repository::<Tally>::new(store.clone()));
+    one.execute("1", ()).await.expect("it is counted");
+    let handler = move |event: RecordedEvent| {
+        let one = one.clone();
+        async move {
+            _ = match event.version.get() {
+                1 => one.execute("2", ()).await?,
+                _ => return Err("it can't be read".into()),
+            };
+            Ok(())
+        }
+    };
+    let mut letters = Processor::new(store, "letters").retry(Backoff::ONCE).otherwise(handler);
+    letters.run_to_end().await.expect_err("it stops at the second event");
+
+    let text = text();
+    let closed = |span: &str| text.lines().filter(|line| line.contains(span) && line.contains("close")).count();
+    let of_first = "handle{reader=\"letters\" stream=Tally-1 position=1";
+    assert_eq!(closed(&format!("{of_first} outcome=\"done\"}}: ")), 1, "{text}");
+    assert_eq!(closed("handle{reader=\"letters\" stream=Tally-1 position=2 outcome=\"failed\"}: "), 1, "{text}");
+    let command = "command{stream=Tally-2 outcome=\"recorded\" conflicts=0}: ";
+    assert_eq!(closed(&format!("{of_first}}}:{command}")), 1, "{text}");
 }

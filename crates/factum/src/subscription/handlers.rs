@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use futures::future::BoxFuture;
+use tracing::Instrument;
 
 use crate::error::{Error, Result, Source};
 use crate::{Codec, Event, EventType, RecordedEvent, causation, telemetry};
@@ -81,9 +82,12 @@ impl Handlers {
     /// Handles an event, as something that it causes. One that no handler is for is passed by.
     pub(crate) async fn handle(&self, reader: &str, event: &RecordedEvent) -> Handled {
         let Some(handler) = self.by_type.get(&event.event_type).or(self.otherwise.as_ref()) else { return Ok(()) };
+        let outcome = tracing::field::Empty;
+        let span = tracing::debug_span!("handle", reader, stream = %event.stream, position = %event.position, outcome);
         let begun = Instant::now();
-        let handled = causation::caused_by(event, handler(event.clone())).await;
+        let handled = causation::caused_by(event, handler(event.clone())).instrument(span.clone()).await;
         let outcome = if handled.is_ok() { telemetry::Handled::Done } else { telemetry::Handled::Failed };
+        span.record("outcome", outcome.said());
         telemetry::handled(reader, outcome, begun.elapsed());
         handled
     }

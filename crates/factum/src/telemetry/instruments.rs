@@ -38,7 +38,7 @@ fn instruments() -> &'static Instruments {
             snapshot_hits: counter("factum.snapshot.hits", "{load}", "Loads that began with a snapshot"),
             lag: meter
                 .u64_gauge("factum.reader.lag")
-                .with_unit("{event}")
+                .with_unit("{position}")
                 .with_description("How far a reader is behind the end of the log")
                 .build(),
             handler_duration: duration("factum.handler.duration", "How long a handler took for an event, or a batch"),
@@ -86,18 +86,14 @@ pub(crate) fn folded(of: &'static str, events: u64) {
     instruments().events_folded.add(events, &[category(of)]);
 }
 
-/// A reader is so many events behind.
-pub(crate) fn lag(name: &str, events: u64) {
-    instruments().lag.record(events, &[reader(name)]);
+/// A reader is so many positions behind.
+pub(crate) fn lag(name: &str, positions: u64) {
+    instruments().lag.record(positions, &[reader(name)]);
 }
 
 /// A handler has been given an event, or a batch.
 pub(crate) fn handled(name: &str, outcome: Handled, took: Duration) {
-    let text = match outcome {
-        Handled::Done => "done",
-        Handled::Failed => "failed",
-    };
-    instruments().handler_duration.record(took.as_secs_f64(), &[reader(name), KeyValue::new("factum.outcome", text)]);
+    instruments().handler_duration.record(took.as_secs_f64(), &[reader(name), KeyValue::new("factum.outcome", outcome.said())]);
 }
 
 /// An event was put aside.

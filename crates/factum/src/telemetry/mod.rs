@@ -36,3 +36,13 @@ pub(crate) enum Handled {
     /// It failed, and will be tried again, parked, or is what the reader stops at.
     Failed,
 }
+
+impl Handled {
+    /// As spans and metrics say it.
+    pub(crate) const fn said(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Failed => "failed",
+        }
+    }
+}
