@@ -25,6 +25,7 @@ type Outcome<T = ()> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 #[derive(Serialize, Deserialize)]
 struct OrderPlaced {
     customer: String,
+    cents: i64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -33,7 +34,7 @@ struct OrderShipped {
 }
 
 async fn order(store: &SharedStore, number: &str, customer: &str) -> Outcome {
-    let placed = NewEvent::json("OrderPlaced", &OrderPlaced { customer: customer.to_owned() })?;
+    let placed = NewEvent::json("OrderPlaced", &OrderPlaced { customer: customer.to_owned(), cents: 1_950 })?;
     let shipped = NewEvent::json("OrderShipped", &OrderShipped { parcel: 7 })?;
     store.append_to(&StreamId::new(format!("Order-{number}"))?, ExpectedVersion::NoStream, vec![placed, shipped]).await?;
     Ok(())
@@ -63,15 +64,17 @@ fn worker(store: &SharedStore, addresses: &Addresses) -> Outcome<Group> {
 async fn send_letter(store: &SharedStore, addresses: &Addresses, event: &RecordedEvent) -> Handled {
     let text = match event.event_type.as_str() {
         "OrderPlaced" => {
-            let OrderPlaced { customer } = event.json()?;
+            let OrderPlaced { customer, cents } = event.json()?;
             let address = addresses.lock().expect("nobody panics with it").get(&customer).cloned();
             let address = address.ok_or_else(|| format!("nobody knows where {customer} lives"))?;
-            format!("to {customer}, {address}: thank you for {}", event.stream)
+            format!("to {customer}, {address}: thank you for {}, {cents} cents", event.stream)
         }
-        _ => {
+        "OrderShipped" => {
             let OrderShipped { parcel } = event.json()?;
             format!("{} is on its way, parcel {parcel}", event.stream)
         }
+        // Nobody gets a letter about anything else.
+        _ => return Ok(()),
     };
     // The same event makes the same letter: recorded once, however often it is sent.
     let id = Uuid::new_v5(&Uuid::NAMESPACE_OID, event.id.as_bytes());
