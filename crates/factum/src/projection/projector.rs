@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tracing::Instrument;
+
 use super::Projection;
 use super::target::{Build, Claim, Target};
 use crate::error::{Error, Result, Source};
@@ -144,32 +146,31 @@ where
         let mut batch = Vec::new();
         let mut ahead = None;
         loop {
-            self.replay(&mut running).await?;
+            if let Err(error) = self.replay(&mut running).await {
+                self.outlast(error, &mut failures, live).await?;
+            }
             let read = match ahead.take() {
                 Some(read) => read,
                 None => self.read(&mut subscription, &mut batch).await,
             };
             match read {
                 Ok(()) => failures = 0,
-                // A server that restarts is waited for.
-                Err(error) if live && error.is_retryable() => {
-                    failures += 1;
-                    tracing::warn!(projection = self.projection.name(), %error, "reading failed; trying again");
-                    tokio::time::sleep(STORE.pause(failures)).await;
+                Err(error) => {
+                    self.outlast(error, &mut failures, live).await?;
                     continue;
                 }
-                Err(error) => return Err(error),
             }
             let is_end = batch.len() < self.batch_events_max;
             let to = subscription.position();
             if !batch.is_empty() || to > running.claim.position {
                 if is_end {
-                    self.apply(&mut running, &batch, to).await?;
+                    self.apply_live(&mut running, &batch, to, live).await?;
                     batch.clear();
                 } else {
                     // While a full batch is written, the next one is read.
                     let mut next = Vec::with_capacity(self.batch_events_max.min(READ_AHEAD_MAX));
-                    let (applied, read) = tokio::join!(self.apply(&mut running, &batch, to), self.read(&mut subscription, &mut next));
+                    let (applied, read) =
+                        tokio::join!(self.apply_live(&mut running, &batch, to, live), self.read(&mut subscription, &mut next));
                     applied?;
                     (batch, ahead) = (next, Some(read));
                 }
@@ -187,6 +188,30 @@ where
                 }
             }
         }
+    }
+
+    /// Applies a batch, however long the rows can't be reached while it is live.
+    async fn apply_live(&self, running: &mut Running, batch: &[RecordedEvent], to: GlobalPosition, live: bool) -> Result<()> {
+        let mut failures = 0;
+        loop {
+            // Of a batch that was applied one by one, a part may be in the rows.
+            let done = batch.partition_point(|event| event.position <= running.claim.position);
+            match self.apply(running, &batch[done..], to).await {
+                Ok(()) => return Ok(()),
+                Err(error) => self.outlast(error, &mut failures, live).await?,
+            }
+        }
+    }
+
+    /// Rests because the store or the rows can't be reached, which is waited for while it is live.
+    async fn outlast(&self, error: Error, failures: &mut u32, live: bool) -> Result<()> {
+        if !live || !error.is_retryable() {
+            return Err(error);
+        }
+        *failures += 1;
+        tracing::warn!(projection = self.projection.name(), %error, "the store or the rows can't be reached; trying again");
+        tokio::time::sleep(STORE.pause(*failures)).await;
+        Ok(())
     }
 
     /// Fills the batch with what there is.
@@ -225,14 +250,8 @@ where
 
     /// Applies events and moves the position to `to`; one by one where they fail together.
     pub(super) async fn apply(&self, running: &mut Running, events: &[RecordedEvent], to: GlobalPosition) -> Result<()> {
-        let begun = Instant::now();
-        match self.try_together(running, events, to).await? {
-            Ok(()) => {
-                if !events.is_empty() {
-                    telemetry::handled(self.projection.name(), telemetry::Handled::Done, begun.elapsed());
-                }
-                return Ok(());
-            }
+        match self.try_and_tell(running, events, to).await? {
+            Ok(()) => return Ok(()),
             Err(error) if events.len() == 1 => self.apply_one(running, &events[0], to, Some(error)).await?,
             Err(_) => {
                 for event in events {
@@ -255,12 +274,12 @@ where
         loop {
             let outcome = match last.take() {
                 Some(error) => Err(error),
-                None => self.try_together(running, std::slice::from_ref(event), to).await?,
+                None => self.try_and_tell(running, std::slice::from_ref(event), to).await?,
             };
             let Err(error) = outcome else { return Ok(()) };
             failures += 1;
-            telemetry::handled(name, telemetry::Handled::Failed, Duration::ZERO);
             tracing::warn!(projection = name, position = %event.position, attempt = failures, %error, "an event could not be applied");
+            report_lag(&*self.store, name, running.claim.position).await;
             if self.backoff.allows(failures) {
                 tokio::time::sleep(self.backoff.pause(failures)).await;
                 continue;
@@ -279,6 +298,21 @@ where
                 }
             }
         }
+    }
+
+    /// Applies events in one transaction, and says how long that took.
+    async fn try_and_tell(&self, running: &mut Running, events: &[RecordedEvent], to: GlobalPosition) -> Result<Result<(), Source>> {
+        if events.is_empty() {
+            return self.try_together(running, events, to).await;
+        }
+        let (reader, outcome) = (self.projection.name(), tracing::field::Empty);
+        let span = tracing::debug_span!("project", reader, events = events.len(), position = %to, outcome);
+        let begun = Instant::now();
+        let outcome = self.try_together(running, events, to).instrument(span.clone()).await?;
+        let handled = if outcome.is_ok() { telemetry::Handled::Done } else { telemetry::Handled::Failed };
+        span.record("outcome", handled.said());
+        telemetry::handled(reader, handled, begun.elapsed());
+        Ok(outcome)
     }
 
     /// Applies events in one transaction. The outer error ends the run, the inner one is the projection's. What the target can't do now is

@@ -73,8 +73,8 @@ impl Parked {
         Ok(self.record.get().await?.map(|(_, events)| events).unwrap_or_default())
     }
 
-    /// Puts an event aside; doing it twice is doing it once.
-    pub(crate) async fn add(&self, event: &ParkedEvent) -> Result<()> {
+    /// Puts an event aside; doing it twice is doing it once. `false` if there are too many already.
+    pub(crate) async fn add(&self, event: &ParkedEvent) -> Result<bool> {
         let add = |events: &mut Vec<ParkedEvent>| {
             if events.len() >= Self::EVENTS_MAX {
                 return Some(false);
@@ -82,17 +82,19 @@ impl Parked {
             let is_new = events.iter().all(|known| known.position != event.position);
             is_new.then(|| events.push(event.clone())).map(|()| true)
         };
-        match self.record.update(add).await? {
-            Some(false) => Err(Error::Unavailable {
-                reason: format!(
-                    "{} already has {} parked events, and no more are taken: repair what fails, then replay or skip them (factum \
-                     subscriptions replay {0})",
-                    self.name,
-                    Self::EVENTS_MAX
-                ),
-                source: None,
-            }),
-            Some(true) | None => Ok(()),
+        Ok(self.record.update(add).await?.unwrap_or(true))
+    }
+
+    /// There are too many.
+    pub(crate) fn full(&self) -> Error {
+        Error::Unavailable {
+            reason: format!(
+                "{} already has {} parked events, and no more are taken: repair what fails, then replay or skip them (factum \
+                 subscriptions replay {0})",
+                self.name,
+                Self::EVENTS_MAX
+            ),
+            source: None,
         }
     }
 

@@ -242,10 +242,16 @@ impl Processor {
     async fn run<S: Future>(&mut self, mut stop: std::pin::Pin<&mut S>, live: bool) -> Result<()> {
         let mut run = self.begin().await?;
         loop {
-            self.replay(&mut run).await?;
+            match self.replay(&mut run).await {
+                Ok(()) => {}
+                Err(error) if live && error.is_retryable() => {
+                    tracing::warn!(subscription = self.name, %error, "whether parked events are to be replayed is not known now");
+                }
+                Err(error) => return Err(error),
+            }
             match self.next(&mut run, stop.as_mut(), live).await? {
                 Next::Event(event) => {
-                    if !self.handle(&mut run, &event, stop.as_mut()).await? {
+                    if !self.handle(&mut run, &event, stop.as_mut(), live).await? {
                         return self.write(&mut run).await;
                     }
                 }
@@ -289,16 +295,10 @@ impl Processor {
             match found {
                 Ok(Some(event)) => return Ok(Next::Event(event)),
                 Ok(None) => {}
-                // A server that restarts is waited for.
-                Err(error) if error.is_retryable() && live => {
-                    failures += 1;
-                    tracing::warn!(subscription = self.name, %error, "reading failed; trying again");
-                    tokio::select! {
-                        _ = stop.as_mut() => return Ok(Next::Stop),
-                        () = tokio::time::sleep(STORE.pause(failures)) => continue,
-                    }
-                }
-                Err(error) => return Err(error),
+                Err(error) => match self.outlast(error, &mut failures, stop.as_mut(), live).await? {
+                    true => continue,
+                    false => return Ok(Next::Stop),
+                },
             }
             let position = run.subscription.position();
             self.progress.change(|progress| (progress.position, progress.head) = (position, position));
@@ -307,8 +307,10 @@ impl Processor {
             }
             let until_due = if position > run.written { self.time().saturating_sub(run.written_at.elapsed()) } else { self.poll_interval };
             if until_due.is_zero() {
-                self.write(run).await?;
-                continue;
+                match self.write_due(run, stop.as_mut(), live).await? {
+                    true => continue,
+                    false => return Ok(Next::Stop),
+                }
             }
             tokio::select! {
                 biased;
@@ -320,16 +322,17 @@ impl Processor {
     }
 
     /// Handles one event until it is done; `false` if it was asked to stop before that.
-    async fn handle<S: Future>(&self, run: &mut Run, event: &RecordedEvent, mut stop: std::pin::Pin<&mut S>) -> Result<bool> {
+    async fn handle<S: Future>(&self, run: &mut Run, event: &RecordedEvent, mut stop: std::pin::Pin<&mut S>, live: bool) -> Result<bool> {
         self.progress.change(|progress| {
             progress.recorded_at = Some(event.recorded_at);
-            progress.head = progress.head.max(event.position);
+            progress.head = run.subscription.head();
         });
         let mut failures = 0;
         while let Err(error) = self.handlers.handle(&self.name, event).await {
             failures += 1;
             self.progress.change(|progress| progress.failed_attempts += 1);
             tracing::warn!(subscription = self.name, position = %event.position, attempt = failures, %error, "a handler failed");
+            report_lag(&*self.store, &self.name, self.progress.now().position).await;
             if self.backoff.allows(failures) {
                 tokio::select! {
                     biased;
@@ -343,7 +346,22 @@ impl Processor {
                     return Err(Error::handler_failed(&self.name, event, failures, error));
                 }
                 OnFailure::Park => {
-                    run.parked.add(&ParkedEvent::new(event, failures, &error.to_string())).await?;
+                    let parked = ParkedEvent::new(event, failures, &error.to_string());
+                    let mut unreachable = 0;
+                    loop {
+                        match run.parked.add(&parked).await {
+                            Ok(true) => break,
+                            Ok(false) => {
+                                self.write(run).await?;
+                                return Err(run.parked.full());
+                            }
+                            Err(error) => {
+                                if !self.outlast(error, &mut unreachable, stop.as_mut(), live).await? {
+                                    return Ok(false);
+                                }
+                            }
+                        }
+                    }
                     self.progress.change(|progress| progress.parked += 1);
                     telemetry::parked(&self.name);
                     break;
@@ -356,10 +374,32 @@ impl Processor {
             CheckpointPolicy::EachEvent => true,
             CheckpointPolicy::Every { events, time } => run.events_since >= events || run.written_at.elapsed() >= time,
         };
-        if due {
-            self.write(run).await?;
+        if due { self.write_due(run, stop, live).await } else { Ok(true) }
+    }
+
+    /// Writes the checkpoint, however long the store can't be reached; `false` if it was asked to stop before that.
+    async fn write_due<S: Future>(&self, run: &mut Run, mut stop: std::pin::Pin<&mut S>, live: bool) -> Result<bool> {
+        let mut failures = 0;
+        while let Err(error) = self.write(run).await {
+            if !self.outlast(error, &mut failures, stop.as_mut(), live).await? {
+                return Ok(false);
+            }
         }
         Ok(true)
+    }
+
+    /// Rests because the store can't be reached, which is waited for while it is live: `false` if it was asked to stop meanwhile.
+    async fn outlast<S: Future>(&self, error: Error, failures: &mut u32, stop: std::pin::Pin<&mut S>, live: bool) -> Result<bool> {
+        if !live || !error.is_retryable() {
+            return Err(error);
+        }
+        *failures += 1;
+        tracing::warn!(subscription = self.name, %error, "the store can't be reached; trying again");
+        tokio::select! {
+            biased;
+            _ = stop => Ok(false),
+            () = tokio::time::sleep(STORE.pause(*failures)) => Ok(true),
+        }
     }
 
     /// Writes the checkpoint, if it moved. Where the processor is does not depend on the subscription, which may be an event ahead.
@@ -414,10 +454,9 @@ impl Processor {
     }
 }
 
-/// Says how many events a reader is behind, where the store's positions are counts; looking at all of them would cost more than it tells.
+/// Says how far a reader is behind the end of the log: in events, where positions have no gaps.
 pub(crate) async fn report_lag(store: &dyn EventStore, reader: &str, position: GlobalPosition) {
     if telemetry::IS_ON
-        && store.capabilities().contiguous_positions.is_yes()
         && let Ok(head) = store.head().await
     {
         telemetry::lag(reader, head.number().saturating_sub(position.number()));

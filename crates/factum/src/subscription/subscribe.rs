@@ -49,6 +49,11 @@ impl Subscription {
         self.options.after
     }
 
+    /// The last position of the store, when it was last looked at.
+    pub(crate) fn head(&self) -> GlobalPosition {
+        self.reading.as_ref().map_or(self.options.after, |(_, head)| *head)
+    }
+
     /// The next event; waits until there is one. Cancelling it loses nothing.
     ///
     /// # Errors

@@ -60,6 +60,37 @@ pub(crate) async fn a_rebuild_is_compared_and_switched_to_in_one_moment() -> Out
     Ok(())
 }
 
+/// The bug: a connection that broke was kept for ever, and a projector that looked for parked events to replay meanwhile ended.
+pub(crate) async fn a_projection_outlasts_its_server() -> Outcome {
+    let mut server = RedisServer::start()?;
+    let store = factum::connect("memory:").await?;
+    let projector = Projector::new(store.clone(), RedisTarget::new(&server.url())?, Totals::default());
+    let patience = Duration::from_secs(60);
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let running = tokio::spawn({
+        let projector = projector.clone();
+        async move { projector.run_until(stopped).await }
+    });
+    projector.wait_for(append(&store, 0..10).await?, patience).await?;
+    // Once while it has nothing to do but to look what is to be replayed, more than once; and once while it has rows to write.
+    server.kill();
+    tokio::time::sleep(Duration::from_millis(2_500)).await;
+    server.restart()?;
+    server.kill();
+    append(&store, 10..20).await?;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    server.restart()?;
+    let last = append(&store, 20..30).await?;
+    while projector.wait_for(last, patience).await.is_err() {
+        if running.is_finished() {
+            return Err(format!("it has ended: {:?}", running.await?).into());
+        }
+    }
+    assert_eq!(sums(&server)?, fold(&store, &Totals::default(), last).await?);
+    stop.send(()).expect("it runs");
+    Ok(running.await??)
+}
+
 /// Both hashes in one moment: how many numbers are counted, and what they come to.
 const LOOK: &str = "local function total(key)
   local total = 0
@@ -108,6 +139,10 @@ pub(crate) async fn a_rebuild_goes_on_while_the_old_version_runs() -> Outcome {
             Outcome::Ok(versions)
         }
     });
+    // Where the rebuild is over before the old version has begun to run, that takes the new one over.
+    while target.position("totals").await?.number() <= 200 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
     let mut rebuild = Projector::new(store.clone(), target.clone(), new.clone()).rebuild().await?;
     let comparison = rebuild.compare().await?;
     assert!(!comparison.is_same());

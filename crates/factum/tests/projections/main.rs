@@ -1,5 +1,6 @@
 //! Projections into every place: exactly once wherever they are cut off, fenced, rebuilt beside the running version.
 
+mod away;
 mod cutting;
 mod failing;
 #[cfg(feature = "redis")]
@@ -51,6 +52,11 @@ fn main() -> ExitCode {
     let mut trials = vec![
         Trial::test("memory::rows_are_the_fold_of_the_log", || in_runtime(cutting::in_memory())),
         Trial::test("every_store::rows_are_the_fold_of_the_log", || in_runtime(cutting::from_files())),
+        Trial::test("memory::half_a_batch_is_not_applied_twice", || {
+            // Nothing here waits for anything but time, which is skipped.
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build()?;
+            runtime.block_on(away::half_a_batch_is_not_applied_twice()).map_err(|error| Failed::from(error.to_string()))
+        }),
     ];
     for place in places::all() {
         for (name, rule) in RULES {
@@ -74,6 +80,7 @@ fn main() -> ExitCode {
         trials.push(Trial::test("redis::a_rebuild_goes_on_while_the_old_version_runs", || {
             in_runtime(hashes::a_rebuild_goes_on_while_the_old_version_runs())
         }));
+        trials.push(Trial::test("redis::a_projection_outlasts_its_server", || in_runtime(hashes::a_projection_outlasts_its_server())));
     }
     for (name, reason) in places::missing() {
         trials.push(Trial::ignorable_test(format!("{name}::every_rule"), move || match std::env::var_os("CI") {

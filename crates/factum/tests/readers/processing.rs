@@ -18,6 +18,7 @@ pub(crate) const RULES: &[(&str, Rule)] = rules![
     a_processor_that_was_replaced_ends,
     what_is_given_up_in_the_middle_comes_again,
     a_checkpoint_moves_past_what_does_not_match,
+    how_far_behind_it_is_shows_while_it_catches_up,
 ];
 
 const QUICK: Backoff = Backoff { attempts_max: 3, first: Duration::from_millis(1), longest: Duration::from_millis(2) };
@@ -255,5 +256,26 @@ async fn a_checkpoint_moves_past_what_does_not_match(scene: Scene) -> Verdict {
     seeing(&scene, "p", &seen).query(Query::category(Category::new("Order")?)).run_to_end().await?;
     assert_eq!(seen.all(), [0, 1, 2]);
     assert_eq!(Subscriptions::new(scene.store.clone()).get("p").await?.position, scene.store.head().await?);
+    Ok(())
+}
+
+/// The bug: the head that it told was the event in hand, so a processor looked caught up from its first event on.
+async fn how_far_behind_it_is_shows_while_it_catches_up(scene: Scene) -> Verdict {
+    scene.append("Order-1", "Placed", 0..5).await?;
+    let head = scene.store.head().await?;
+    let processor = Processor::new(scene.store.clone(), "p");
+    let progress = processor.progress();
+    let mut processor = processor.otherwise({
+        let progress = progress.clone();
+        move |event| {
+            let now = progress.now();
+            let is_seen = now.head == head && now.position < event.position && now.recorded_at == Some(event.recorded_at);
+            std::future::ready(if is_seen { Ok(()) } else { Err(format!("{now:?} at {}", event.position).into()) })
+        }
+    });
+    processor = processor.retry(Backoff::ONCE);
+    processor.run_to_end().await?;
+    let now = progress.now();
+    assert_eq!((now.position, now.head, now.handled), (head, head, 5));
     Ok(())
 }

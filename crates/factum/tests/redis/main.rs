@@ -50,6 +50,7 @@ fn main() {
         waking::{
             subscriptions_wake_without_looking,
             subscriptions_survive_a_restart,
+            a_processor_outlasts_its_server,
         }
         partitions::{
             readers_of_partitions_never_skip,

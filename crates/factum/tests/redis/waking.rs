@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use factum::{EventStore, EventStoreExt, ExpectedVersion, SharedStore, Subscription, SubscriptionOptions};
+use factum::{
+    CheckpointPolicy, EventStore, EventStoreExt, ExpectedVersion, Processor, SharedStore, Subscription, SubscriptionOptions, Subscriptions,
+};
 use factum_servers::RedisServer;
 
 use super::{Verdict, events, stream};
@@ -61,5 +63,39 @@ pub(super) async fn subscriptions_survive_a_restart() -> Verdict {
         assert_eq!(event.version.get(), round + 1);
         subscription = again;
     }
+    Ok(())
+}
+
+/// The bug: a processor that looked for parked events to replay while its server was silent ended with an error.
+pub(super) async fn a_processor_outlasts_its_server() -> Verdict {
+    let mut server = RedisServer::start()?;
+    let store = factum::connect(&format!("{}?durability=always&timeout_ms=300", server.url())).await?;
+    store.append_to(&stream("Order-1"), ExpectedVersion::NoStream, events(3)).await?;
+    let (sender, mut seen) = tokio::sync::mpsc::unbounded_channel();
+    let mut processor = Processor::new(store.clone(), "p").checkpoint(CheckpointPolicy::EachEvent).otherwise(move |event| {
+        let sent = sender.send(event.version.get());
+        async move { Ok(sent?) }
+    });
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let running = tokio::spawn(async move { processor.run_until(stopped).await });
+    for version in 1..=3 {
+        assert_eq!(seen.recv().await, Some(version));
+    }
+    // Long enough for it to look what is to be replayed more than once.
+    server.pause();
+    tokio::time::sleep(Duration::from_millis(2_500)).await;
+    server.resume();
+    server.kill();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    server.restart()?;
+    let append = factum::Append::to(stream("Order-1"), events(2)).expecting(ExpectedVersion::exact(3));
+    while let Err(error) = store.append(append.clone()).await {
+        assert!(error.is_retryable(), "{error}");
+    }
+    // What was handled and not yet written down comes again.
+    while seen.recv().await.ok_or("it has ended")? < 5 {}
+    stop.send(()).expect("it runs");
+    running.await??;
+    assert_eq!(Subscriptions::new(store.clone()).get("p").await?.position, store.head().await?);
     Ok(())
 }

@@ -4,8 +4,9 @@ mod rebuild;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
-use ::redis::aio::MultiplexedConnection;
+use ::redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use ::redis::{Client, RedisError, Value};
 use async_trait::async_trait;
 use tokio::sync::OnceCell;
@@ -20,7 +21,8 @@ use crate::subscription::ParkedEvent;
 #[derive(Clone)]
 pub struct RedisTarget {
     client: Client,
-    connection: Arc<OnceCell<MultiplexedConnection>>,
+    /// Made anew by itself after the server was away.
+    connection: Arc<OnceCell<ConnectionManager>>,
 }
 
 /// What is to change in the hashes of a projection.
@@ -73,6 +75,9 @@ return {prefix, tostring(fence), redis.call('HGET', prefix .. 'projection', 'pos
 /// Names of hashes that Factum keeps for itself, besides those of other versions.
 const OWN: [&str; 3] = ["projection", "parked", "hashes"];
 
+/// So long an answer is waited for: a server that is busy, or saves, takes its time.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
 /// So many arguments a script's step takes at most.
 const ARGUMENTS_MAX: usize = 7_000;
 
@@ -87,8 +92,12 @@ impl RedisTarget {
         Ok(Self { client, connection: Arc::default() })
     }
 
-    async fn connection(&self) -> Result<MultiplexedConnection> {
-        let connect = || self.client.get_multiplexed_async_connection();
+    async fn connection(&self) -> Result<ConnectionManager> {
+        let patient = ConnectionManagerConfig::new()
+            .set_number_of_retries(2)
+            .set_connection_timeout(Some(TIMEOUT))
+            .set_response_timeout(Some(TIMEOUT));
+        let connect = || self.client.get_connection_manager_with_config(patient);
         Ok(self.connection.get_or_try_init(connect).await.map_err(|error| trouble(&error))?.clone())
     }
 

@@ -294,6 +294,12 @@ fn trouble(error: sqlx::Error) -> Error {
         sqlx::Error::ColumnDecode { .. } | sqlx::Error::ColumnNotFound(_) | sqlx::Error::Decode(_) | sqlx::Error::Encode(_) => {
             Error::invalid(format!("a row of the projection's database is not as expected: {error}"))
         }
+        sqlx::Error::PoolTimedOut => Error::Unavailable {
+            reason:
+                "no connection to the projection's database within half a minute; does it run there, and does it take more connections?"
+                    .into(),
+            source: Some(error.into()),
+        },
         error => Error::Unavailable { reason: format!("the projection's database can't be used: {error}"), source: Some(error.into()) },
     }
 }

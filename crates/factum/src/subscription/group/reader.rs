@@ -51,7 +51,7 @@ async fn read_for_lanes(shared: &Shared, failures: &mut u32) -> Result<()> {
             }
         }
         *failures = 0;
-        if !shared.distribute(generation, &mut chunk, subscription.position()) {
+        if !shared.distribute(generation, &mut chunk, subscription.position(), subscription.head()) {
             return Ok(());
         }
         if caught_up {

@@ -150,7 +150,7 @@ impl Shared {
     }
 
     /// Puts what the reader came upon where it belongs; `false` if the lanes are others now and it has to read again.
-    pub(super) fn distribute(&self, generation: u64, events: &mut Vec<Found>, position: GlobalPosition) -> bool {
+    pub(super) fn distribute(&self, generation: u64, events: &mut Vec<Found>, position: GlobalPosition, head: GlobalPosition) -> bool {
         let by_stream = self.is_by_stream();
         let mut state = self.state();
         if state.generation != generation {
@@ -166,7 +166,7 @@ impl Shared {
             }
         }
         state.lanes.values_mut().for_each(|lane| lane.passed(position));
-        state.head = state.head.max(position);
+        state.head = head;
         state.count();
         self.wake_for(woken);
         true
