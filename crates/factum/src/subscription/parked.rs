@@ -76,11 +76,14 @@ impl Parked {
     /// Puts an event aside; doing it twice is doing it once. `false` if there are too many already.
     pub(crate) async fn add(&self, event: &ParkedEvent) -> Result<bool> {
         let add = |events: &mut Vec<ParkedEvent>| {
-            if events.len() >= Self::EVENTS_MAX {
-                return Some(false);
+            if events.iter().any(|known| known.position == event.position) {
+                return None;
             }
-            let is_new = events.iter().all(|known| known.position != event.position);
-            is_new.then(|| events.push(event.clone())).map(|()| true)
+            let has_room = events.len() < Self::EVENTS_MAX;
+            if has_room {
+                events.push(event.clone());
+            }
+            Some(has_room)
         };
         Ok(self.record.update(add).await?.unwrap_or(true))
     }

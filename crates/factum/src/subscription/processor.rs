@@ -295,10 +295,16 @@ impl Processor {
             match found {
                 Ok(Some(event)) => return Ok(Next::Event(event)),
                 Ok(None) => {}
-                Err(error) => match self.outlast(error, &mut failures, stop.as_mut(), live).await? {
-                    true => continue,
-                    false => return Ok(Next::Stop),
-                },
+                // A server that restarts is waited for.
+                Err(error) if error.is_retryable() && live => {
+                    failures += 1;
+                    tracing::warn!(subscription = self.name, %error, "reading failed; trying again");
+                    tokio::select! {
+                        _ = stop.as_mut() => return Ok(Next::Stop),
+                        () = tokio::time::sleep(STORE.pause(failures)) => continue,
+                    }
+                }
+                Err(error) => return Err(error),
             }
             let position = run.subscription.position();
             self.progress.change(|progress| (progress.position, progress.head) = (position, position));
@@ -347,20 +353,9 @@ impl Processor {
                 }
                 OnFailure::Park => {
                     let parked = ParkedEvent::new(event, failures, &error.to_string());
-                    let mut unreachable = 0;
-                    loop {
-                        match run.parked.add(&parked).await {
-                            Ok(true) => break,
-                            Ok(false) => {
-                                self.write(run).await?;
-                                return Err(run.parked.full());
-                            }
-                            Err(error) => {
-                                if !self.outlast(error, &mut unreachable, stop.as_mut(), live).await? {
-                                    return Ok(false);
-                                }
-                            }
-                        }
+                    if !self.park(&run.parked, &parked).await? {
+                        self.write(run).await?;
+                        return Err(run.parked.full());
                     }
                     self.progress.change(|progress| progress.parked += 1);
                     telemetry::parked(&self.name);
@@ -377,28 +372,40 @@ impl Processor {
         if due { self.write_due(run, stop, live).await } else { Ok(true) }
     }
 
-    /// Writes the checkpoint, however long the store can't be reached; `false` if it was asked to stop before that.
-    async fn write_due<S: Future>(&self, run: &mut Run, mut stop: std::pin::Pin<&mut S>, live: bool) -> Result<bool> {
+    /// Puts an event aside; `false` if there are too many already.
+    async fn park(&self, aside: &Parked, event: &ParkedEvent) -> Result<bool> {
         let mut failures = 0;
-        while let Err(error) = self.write(run).await {
-            if !self.outlast(error, &mut failures, stop.as_mut(), live).await? {
-                return Ok(false);
+        loop {
+            match aside.add(event).await {
+                Err(error) if error.is_retryable() && STORE.allows(failures + 1) => {
+                    failures += 1;
+                    tokio::time::sleep(STORE.pause(failures)).await;
+                }
+                outcome => return outcome,
             }
         }
-        Ok(true)
     }
 
-    /// Rests because the store can't be reached, which is waited for while it is live: `false` if it was asked to stop meanwhile.
-    async fn outlast<S: Future>(&self, error: Error, failures: &mut u32, stop: std::pin::Pin<&mut S>, live: bool) -> Result<bool> {
-        if !live || !error.is_retryable() {
-            return Err(error);
-        }
-        *failures += 1;
-        tracing::warn!(subscription = self.name, %error, "the store can't be reached; trying again");
-        tokio::select! {
-            biased;
-            _ = stop => Ok(false),
-            () = tokio::time::sleep(STORE.pause(*failures)) => Ok(true),
+    /// Writes the checkpoint. While it is live, a store that can't be reached is waited for; one that can be read, and not written for long, needs
+    /// somebody. `false` if it was asked to stop meanwhile.
+    async fn write_due<S: Future>(&self, run: &mut Run, mut stop: std::pin::Pin<&mut S>, live: bool) -> Result<bool> {
+        let mut failures = 0;
+        let mut is_reachable = false;
+        loop {
+            match self.write(run).await {
+                Ok(()) => return Ok(true),
+                Err(error) if live && error.is_retryable() && !is_reachable => {
+                    failures += 1;
+                    tracing::warn!(subscription = self.name, %error, "the checkpoint can't be written; trying again");
+                    is_reachable = self.store.head().await.is_ok();
+                }
+                Err(error) => return Err(error),
+            }
+            tokio::select! {
+                biased;
+                _ = stop.as_mut() => return Ok(false),
+                () = tokio::time::sleep(STORE.pause(failures)) => {}
+            }
         }
     }
 

@@ -10,7 +10,8 @@ pub(crate) async fn a_server_is_trusted_whom_the_authority_vouches_for() -> Verd
     let (_server, port) = RedisServer::start_with_tls(&authority)?;
     let url = |authority: Option<&Authority>| {
         let file = authority.map(|authority| format!("&ca_file={}", authority.certificate().display())).unwrap_or_default();
-        format!("rediss://127.0.0.1:{port}?timeout_ms=200{file}")
+        // Time enough to shake hands on a busy machine; who is refused tries for as long.
+        format!("rediss://127.0.0.1:{port}?timeout_ms=2000{file}")
     };
     let store = factum::connect(&url(Some(&authority))).await?;
     store.append(Append::to(stream("Order-1"), events(3))).await?;

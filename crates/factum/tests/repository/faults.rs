@@ -1,14 +1,16 @@
-//! Outcomes that are unknown: the answer to an append is lost, after it took effect or before.
+//! Outcomes that are unknown: the answer to an append is lost, after it took effect or before. And stores that are away for a while.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use factum::{
-    Append, Capabilities, CommandError, CommandOptions, Error, EventStore, EventStream, GlobalPosition, InfoStream, ListStreams, ReadLog,
-    ReadStream, Receipt, Record, RecordName, RecordVersion, RecordWrite, Repository, Result, Retry, SharedStore, Snapshots, Stats,
-    StreamId, StreamInfo, StreamVersion,
+    Append, Capabilities, CheckpointPolicy, CommandError, CommandOptions, Error, EventStore, EventStream, GlobalPosition, InfoStream,
+    ListStreams, Processor, ReadLog, ReadStream, Receipt, Record, RecordName, RecordVersion, RecordWrite, RecordedEvent, Repository,
+    Result, Retry, SharedStore, Snapshots, Stats, StreamId, StreamInfo, StreamVersion, Subscriptions,
 };
+use futures::StreamExt;
 
 use tokio::sync::Semaphore;
 
@@ -21,6 +23,19 @@ struct Lossy {
     lost_after: AtomicU32,
     lost_before: AtomicU32,
     records: Semaphore,
+    trouble: AtomicU8,
+}
+
+/// Records can't be written.
+const READ_ONLY: u8 = 1;
+/// Nothing can be reached.
+const AWAY: u8 = 2;
+
+impl Lossy {
+    fn fails_from(&self, trouble: u8) -> Result<()> {
+        let is_fine = self.trouble.load(Ordering::SeqCst) < trouble;
+        if is_fine { Ok(()) } else { Err(Error::Unavailable { reason: "the cable is pulled".into(), source: None }) }
+    }
 }
 
 fn takes_one(count: &AtomicU32) -> bool {
@@ -51,14 +66,19 @@ impl EventStore for Lossy {
     }
 
     fn read_log(&self, options: ReadLog) -> EventStream {
-        self.store.read_log(options)
+        match self.fails_from(AWAY) {
+            Ok(()) => self.store.read_log(options),
+            Err(error) => futures::stream::iter([Err(error)]).boxed(),
+        }
     }
 
     async fn head(&self) -> Result<GlobalPosition> {
+        self.fails_from(AWAY)?;
         self.store.head().await
     }
 
     async fn wait_after(&self, position: GlobalPosition) -> Result<()> {
+        self.fails_from(AWAY)?;
         self.store.wait_after(position).await
     }
 
@@ -75,10 +95,12 @@ impl EventStore for Lossy {
     }
 
     async fn record(&self, name: &RecordName) -> Result<Option<Record>> {
+        self.fails_from(AWAY)?;
         self.store.record(name).await
     }
 
     async fn write_record(&self, write: RecordWrite) -> Result<RecordVersion> {
+        self.fails_from(READ_ONLY)?;
         let _pass = self.records.acquire().await.expect("it is not closed");
         self.store.write_record(write).await
     }
@@ -95,7 +117,8 @@ impl EventStore for Lossy {
 async fn lossy() -> (Arc<Lossy>, Repository<Account>) {
     let store = memory().await;
     with_account(&store, 100).await;
-    let lossy = Arc::new(Lossy { store, lost_after: AtomicU32::new(0), lost_before: AtomicU32::new(0), records: Semaphore::new(1) });
+    let (lost_after, lost_before, records, trouble) = (AtomicU32::new(0), AtomicU32::new(0), Semaphore::new(1), AtomicU8::new(0));
+    let lossy = Arc::new(Lossy { store, lost_after, lost_before, records, trouble });
     (lossy.clone(), Repository::new(lossy))
 }
 
@@ -145,4 +168,34 @@ async fn a_snapshot_is_taken_after_the_answer_and_not_waited_for() {
     assert!(store.record(&name).await.expect("it is read").is_some());
     let fresh = Repository::<Account>::new(store).snapshots(Snapshots::on_demand());
     assert_eq!(fresh.get("1").await.expect("it is read"), accounts.get("1").await.expect("it is read"));
+}
+
+/// The trouble begins when the first event has been handled, and before that is written down. Time is skipped.
+#[tokio::test(start_paused = true)]
+async fn a_processor_waits_for_a_store_that_is_away_and_ends_where_it_can_only_be_read() {
+    let (store, _) = lossy().await;
+    let in_trouble = |name: &str, trouble: u8| {
+        let bad = store.clone();
+        Processor::new(store.clone(), name).checkpoint(CheckpointPolicy::EachEvent).otherwise(move |event: RecordedEvent| {
+            if event.version == StreamVersion::FIRST {
+                bad.trouble.store(trouble, Ordering::SeqCst);
+            }
+            std::future::ready(Ok(()))
+        })
+    };
+    let mut waiting = in_trouble("waiting", AWAY);
+    let mended = tokio::spawn({
+        let store = store.clone();
+        async move {
+            tokio::time::sleep(Duration::from_secs(600)).await;
+            store.trouble.store(0, Ordering::SeqCst);
+        }
+    });
+    waiting.run_until(tokio::time::sleep(Duration::from_secs(1_200))).await.expect("it waits");
+    mended.await.expect("it does not panic");
+    let head = store.head().await.expect("it is there again");
+    assert_eq!(Subscriptions::new(store.clone()).get("waiting").await.expect("it is read").position, head);
+
+    let ended = in_trouble("ending", READ_ONLY).run_until(std::future::pending::<()>()).await;
+    assert!(matches!(ended, Err(Error::Unavailable { .. })), "{ended:?}");
 }

@@ -10,8 +10,8 @@ use super::keeper::Keeper;
 use super::lane::{Awaited, Care, Lane, Taken, Then};
 use super::reader;
 use super::shared::{Handle, Place, Shared, State};
-use crate::RecordedEvent;
 use crate::error::{Error, Result};
+use crate::{RecordedEvent, telemetry};
 
 /// A place in a group. Clones share it: give one to each task that handles events.
 ///
@@ -246,7 +246,10 @@ impl Delivery {
     /// # Errors
     /// As [`Delivery::ack`].
     pub fn park(self, reason: &str) -> Result<()> {
-        self.hold(reason, None)
+        let shared = self.hand.shared.clone();
+        self.hold(reason, None)?;
+        telemetry::parked(&shared.name);
+        Ok(())
     }
 
     fn done<T>(&mut self, and: impl FnOnce(&mut Lane) -> T) -> Result<T> {

@@ -27,7 +27,7 @@ use super::processor::OnFailure;
 use super::registry::{self, Kind};
 use super::start::StartFrom;
 use crate::error::{Error, Result};
-use crate::{EventType, Query, RecordVersion, RecordedEvent, SharedStore, telemetry};
+use crate::{EventType, Query, RecordVersion, RecordedEvent, SharedStore};
 
 pub use consumer::{Consumer, Delivery, Load};
 pub use groups::{GroupState, Groups, HeldKey, MemberState};
@@ -316,7 +316,6 @@ impl Runner {
             let attempt = delivery.attempt();
             if delivery.is_suspect() && !self.backoff.allows(attempt - 1) && self.on_failure == OnFailure::Park {
                 tracing::warn!(group = self.name, position = %delivery.event().position, attempt, "an event that ends processes is parked");
-                telemetry::parked(&self.name);
                 match delivery.park("each process that had it in hand ended without a word") {
                     Ok(()) | Err(Error::HandedOver { .. }) => continue,
                     Err(error) => return Err(error),
@@ -329,7 +328,6 @@ impl Runner {
                     if self.backoff.allows(attempt) {
                         delivery.nack(self.backoff.pause(attempt), &error.to_string())
                     } else if self.on_failure == OnFailure::Park {
-                        telemetry::parked(&self.name);
                         delivery.park(&error.to_string())
                     } else {
                         return Err(Error::handler_failed(&self.name, delivery.event(), attempt, error));
