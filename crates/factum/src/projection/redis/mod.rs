@@ -75,6 +75,9 @@ return {prefix, tostring(fence), redis.call('HGET', prefix .. 'projection', 'pos
 /// Names of hashes that Factum keeps for itself, besides those of other versions.
 const OWN: [&str; 3] = ["projection", "parked", "hashes"];
 
+/// Refusals that pass by themselves, or once there is room: a server that starts, is slow, full, or about to be replaced.
+const PASSING: [&str; 8] = ["LOADING", "BUSY", "TRYAGAIN", "CLUSTERDOWN", "MASTERDOWN", "READONLY", "MISCONF", "OOM"];
+
 /// So long an answer is waited for: a server that is busy, or saves, takes its time.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -298,7 +301,8 @@ impl Target for RedisTarget {
 }
 
 fn trouble(error: &RedisError) -> Error {
-    if error.is_io_error() || error.is_timeout() || error.is_connection_dropped() {
+    let is_passing = error.code().is_some_and(|code| PASSING.contains(&code));
+    if is_passing || error.is_io_error() || error.is_timeout() || error.is_connection_dropped() {
         return Error::Unavailable { reason: format!("the projection's Redis server can't be used: {error}"), source: None };
     }
     Error::invalid(format!("the projection's Redis server refuses: {error}"))
