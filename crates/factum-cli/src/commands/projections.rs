@@ -1,6 +1,6 @@
 //! `factum projections`: which there are, and with their database, how far their rows are, how two versions differ, and which one readers see.
 
-#[cfg(any(feature = "sqlite", feature = "postgres"))]
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "redis"))]
 mod in_database;
 
 use clap::{Args, Subcommand};
@@ -21,7 +21,7 @@ Examples:
   factum projections drop orders --version 3 --database …        give up the one that is being built
 
 A new version is built by the program that has its code, beside the old one: when it is asked to by rebuild, or by itself.
-The database is sqlite:PATH or postgres://…, where this program has them.";
+The database is sqlite:PATH, postgres://… or redis://…, where this program has them.";
 
 /// List projections: versions, position, lag; compare two versions, switch readers over, drop the old
 #[derive(Args, Debug)]
@@ -76,11 +76,13 @@ pub(crate) struct Named {
 pub(crate) async fn run(projections: Projections, url: &str, console: &mut Console<'_>) -> Result<(), Failure> {
     match (projections.database, projections.what) {
         (None, None) => names(url, console).await,
-        (None, Some(_)) => Err(Failure::usage("say which database the rows are in, --database sqlite:PATH or --database postgres://…")),
-        #[cfg(any(feature = "sqlite", feature = "postgres"))]
+        (None, Some(_)) => Err(Failure::usage(
+            "say which database the rows are in, --database sqlite:PATH, --database postgres://… or --database redis://…",
+        )),
+        #[cfg(any(feature = "sqlite", feature = "postgres", feature = "redis"))]
         (Some(database), what) => in_database::run(&database, what, url, console).await,
-        #[cfg(not(any(feature = "sqlite", feature = "postgres")))]
-        (Some(_), _) => Err(Failure::usage("this program has no database of rows; build it with --features sqlite or --features postgres")),
+        #[cfg(not(any(feature = "sqlite", feature = "postgres", feature = "redis")))]
+        (Some(_), _) => Err(Failure::usage("this program has no database of rows; build it with --features sqlite, postgres or redis")),
     }
 }
 

@@ -11,6 +11,8 @@ mod killed;
 mod log;
 #[cfg(feature = "postgres")]
 mod postgres;
+#[cfg(any(feature = "sqlite", feature = "redis"))]
+mod projections;
 mod readers;
 #[cfg(feature = "redis")]
 mod redis;

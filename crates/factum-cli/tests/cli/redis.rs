@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::folder::{Folder, lines_of_five_streams as lines};
 
 /// A server, or a skip that shows; where everything must be tried a missing one is a failure.
-fn server() -> Option<RedisServer> {
+pub(crate) fn server() -> Option<RedisServer> {
     if let Some(reason) = RedisServer::missing() {
         assert!(std::env::var_os("CI").is_none(), "{reason}");
         eprintln!("skipped: {reason}");

@@ -16,6 +16,8 @@ mod redis;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod sql;
 mod target;
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "redis"))]
+mod versions;
 
 use async_trait::async_trait;
 
@@ -37,6 +39,8 @@ pub use redis::{RedisRows, RedisTarget};
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub use sql::{SqlRows, SqlTarget, SqlValue};
 pub use target::{Build, Claim, Target};
+#[cfg(any(feature = "sqlite", feature = "postgres", feature = "redis"))]
+pub use versions::Versions;
 
 /// The names of the projections that were ever run over the events of a store.
 ///

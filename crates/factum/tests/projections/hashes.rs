@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use factum::projection::{RedisTarget, Target};
+use factum::projection::{RedisTarget, Target, Versions};
 use factum::{Error, Projector};
 use factum_servers::RedisServer;
 
-use crate::Outcome;
 use crate::totals::{Sums, Totals, append, fold};
+use crate::{Outcome, asked};
 
 /// What readers see.
 pub(crate) fn sums(server: &RedisServer) -> Outcome<Sums> {
@@ -165,4 +165,11 @@ pub(crate) async fn a_rebuild_goes_on_while_the_old_version_runs() -> Outcome {
     assert_eq!(position, store.head().await?);
     assert_eq!(sums(&server)?, fold(&store, &new, position).await?);
     Ok(())
+}
+
+pub(crate) async fn a_program_builds_what_is_asked_for_from_outside() -> Outcome {
+    let server = RedisServer::start()?;
+    let store = factum::connect("memory:").await?;
+    let (target, outside) = (RedisTarget::new(&server.url())?, RedisTarget::new(&server.url())?);
+    asked::from_outside(store, target, outside, || std::future::ready(sums(&server))).await
 }

@@ -1,6 +1,7 @@
 //! Projections into every place: exactly once wherever they are cut off, fenced, rebuilt beside the running version.
 
 mod away;
+mod asked;
 mod cutting;
 mod failing;
 #[cfg(feature = "redis")]
@@ -81,6 +82,9 @@ fn main() -> ExitCode {
             in_runtime(hashes::a_rebuild_goes_on_while_the_old_version_runs())
         }));
         trials.push(Trial::test("redis::a_projection_outlasts_its_server", || in_runtime(hashes::a_projection_outlasts_its_server())));
+        trials.push(Trial::test("redis::a_program_builds_what_is_asked_for_from_outside", || {
+            in_runtime(hashes::a_program_builds_what_is_asked_for_from_outside())
+        }));
     }
     for (name, reason) in places::missing() {
         trials.push(Trial::ignorable_test(format!("{name}::every_rule"), move || match std::env::var_os("CI") {

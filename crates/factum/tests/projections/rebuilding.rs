@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use factum::projection::Target;
+use factum::projection::{Target, Versions};
 use factum::{Error, Projector, SharedStore};
 
-use crate::Outcome;
 use crate::places::Database;
 use crate::totals::{Totals, append, fold, rows};
+use crate::{Outcome, asked};
 
 pub(crate) async fn a_rebuild_is_compared_and_switched_to_in_one_moment(store: SharedStore, database: Arc<Database>) -> Outcome {
     let (old, new) = (Totals::default(), Totals { extra: 10, ..Totals::default() });
@@ -108,50 +108,9 @@ pub(crate) async fn a_program_builds_what_is_asked_for_from_outside(store: Share
     let target = database.target.clone();
     // What asks is another process, with connections of its own.
     let outside = factum::projection::SqlTarget::connect(&database.url).await?;
-    assert!(matches!(outside.ask_for_rebuild("totals").await, Err(Error::Invalid { .. })));
-    append(&store, 0..50).await?;
-    Projector::new(store.clone(), target.clone(), Totals::default()).run_to_end().await?;
-    // The repaired program goes on with the rows that the old one made, which are wrong.
-    let new = Totals { extra: 10, ..Totals::default() };
-    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let running = Projector::new(store.clone(), target.clone(), new.clone()).poll_interval(Duration::from_millis(50));
-    let running = tokio::spawn(async move { running.run_until(stopped).await });
-    append(&store, 50..60).await?;
-    assert_eq!((outside.ask_for_rebuild("totals").await?, outside.ask_for_rebuild("totals").await?), (2, 2));
-    let patience = Duration::from_secs(60);
-    let built = |version: u32| {
-        let (outside, store) = (outside.clone(), store.clone());
-        async move {
-            let head = store.head().await?;
-            let is_there =
-                async || outside.builds("totals").await.map(|builds| builds.iter().any(|b| b.version == version && b.position >= head));
-            while !is_there().await? {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-            Outcome::Ok(())
-        }
+    let seen = || {
+        let target = target.clone();
+        async move { rows(&target).await }
     };
-    tokio::time::timeout(patience, built(2)).await??;
-    assert!(!outside.compare("totals", patience).await?.is_same());
-    assert_eq!(outside.switch("totals", patience).await?.0, 2);
-    assert_eq!(rows(&target).await?, fold(&store, &new, store.head().await?).await?);
-    // The program goes on with what it built, and builds again.
-    append(&store, 60..70).await?;
-    tokio::time::timeout(patience, built(2)).await??;
-    assert_eq!(rows(&target).await?, fold(&store, &new, store.head().await?).await?);
-    assert_eq!(outside.ask_for_rebuild("totals").await?, 3);
-    tokio::time::timeout(patience, built(3)).await??;
-    assert!(outside.compare("totals", patience).await?.is_same());
-    outside.drop_version("totals", 3).await?;
-    append(&store, 70..80).await?;
-    tokio::time::timeout(patience, built(2)).await??;
-    assert_eq!(outside.drop_old("totals").await?, 1);
-    // What is asked for and not begun can be taken back.
-    stop.send(()).expect("it runs");
-    running.await??;
-    assert_eq!(outside.ask_for_rebuild("totals").await?, 3);
-    outside.drop_version("totals", 3).await?;
-    assert!(matches!(outside.drop_version("totals", 3).await, Err(Error::Invalid { .. })));
-    assert_eq!(rows(&target).await?, fold(&store, &new, store.head().await?).await?);
-    Ok(())
+    asked::from_outside(store, target.clone(), outside, seen).await
 }

@@ -3,7 +3,11 @@
 use std::time::Duration;
 
 use factum::Query;
-use factum::projection::{Comparison, SqlTarget};
+#[cfg(feature = "redis")]
+use factum::projection::RedisTarget;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+use factum::projection::SqlTarget;
+use factum::projection::{Comparison, Versions};
 use serde_json::{Value, json};
 
 use super::{Dropped, Named, What, Which};
@@ -13,9 +17,9 @@ use crate::failure::Failure;
 use crate::store_url;
 
 pub(super) async fn run(database: &str, what: Option<What>, url: &str, console: &mut Console<'_>) -> Result<(), Failure> {
-    let target = SqlTarget::connect(database).await?;
+    let target = open(database).await?;
     match what {
-        None => list(&target, url, console).await,
+        None => list(&*target, url, console).await,
         Some(What::Compare(Named { name, wait_seconds })) => {
             let comparison = target.compare(&name, Duration::from_secs(wait_seconds)).await?;
             print(&name, &comparison, console)
@@ -52,7 +56,22 @@ pub(super) async fn run(database: &str, what: Option<What>, url: &str, console: 
     }
 }
 
-async fn list(target: &SqlTarget, url: &str, console: &mut Console<'_>) -> Result<(), Failure> {
+/// The place that the rows are in.
+async fn open(database: &str) -> Result<Box<dyn Versions>, Failure> {
+    match database.split_once(':').map(|(scheme, _)| scheme) {
+        #[cfg(feature = "redis")]
+        Some("redis" | "rediss") => Ok(Box::new(RedisTarget::new(database)?)),
+        #[cfg(feature = "sqlite")]
+        Some("sqlite") => Ok(Box::new(SqlTarget::connect(database).await?)),
+        #[cfg(feature = "postgres")]
+        Some("postgres" | "postgresql") => Ok(Box::new(SqlTarget::connect(database).await?)),
+        _ => Err(Failure::usage(
+            "rows are in sqlite:PATH, postgres://… or redis://…, as far as this program is built with --features sqlite, postgres or redis",
+        )),
+    }
+}
+
+async fn list(target: &dyn Versions, url: &str, console: &mut Console<'_>) -> Result<(), Failure> {
     let store = store_url::open_to_read(url).await?;
     let mut rows = Vec::new();
     for name in factum::projection::names(&store).await? {

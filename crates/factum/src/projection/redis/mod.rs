@@ -233,6 +233,10 @@ impl Target for RedisTarget {
         let [fence, position, _] = rows.step;
         match answer.0.as_str() {
             "done" => Ok(()),
+            "fenced" if self.ask(LOOK, &build).await?.fence == fence => Err(Error::Unavailable {
+                reason: format!("version {} of projection {} has just become the one that readers see", build.version, build.name),
+                source: None,
+            }),
             "fenced" => Err(fenced(&build, fence, number)),
             _ => {
                 let claim = Claim { fence, position: GlobalPosition::from_number(position), is_new: false };
@@ -290,6 +294,13 @@ impl Target for RedisTarget {
             }
         }
         Ok(count)
+    }
+
+    async fn asked_for(&self, name: &str) -> Result<Option<u32>> {
+        let mut connection = self.connection().await?;
+        let found = ::redis::cmd("HMGET").arg(place(name)).arg("version").arg("asked").query_async(&mut connection).await;
+        let (live, asked): (Option<u32>, Option<u32>) = found.map_err(|error| trouble(&error))?;
+        Ok(asked.filter(|asked| live.is_some_and(|live| *asked > live)))
     }
 
     async fn position(&self, name: &str) -> Result<GlobalPosition> {

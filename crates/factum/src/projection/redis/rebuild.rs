@@ -3,11 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use super::{RedisRows, RedisTarget, base, place, trouble, unanswered};
+use async_trait::async_trait;
+
+use super::{LOOK, RedisRows, RedisTarget, base, place, trouble, unanswered};
 use crate::GlobalPosition;
 use crate::error::{Error, Result};
-use crate::projection::target::fenced;
-use crate::projection::{BuildState, Comparison, EXAMPLES, PATIENCE, Projection, Projector, Rebuild, TableDifference};
+use crate::projection::target::{Build, Target, fenced};
+use crate::projection::versions::{live_and_newest, not_level};
+use crate::projection::{BuildState, Comparison, EXAMPLES, PATIENCE, Projection, Projector, Rebuild, TableDifference, Versions};
 
 /// Renames the hashes of what readers see, and then those of the new version to their places, if nobody has taken that over and it is not
 /// behind. The old version's claims are over.
@@ -43,9 +46,13 @@ redis.call('HDEL', KEYS[1], 'v' .. new)
 redis.call('HSET', KEYS[1], 'version', new, 'v' .. live, '1')
 return {'done', '0'}";
 
-/// Removes a version that readers don't see.
+/// Removes a version that readers don't see, and takes back that it was asked for.
 const DROP: &str = "
-if redis.call('HDEL', KEYS[1], 'v' .. ARGV[2]) == 0 then return 0 end
+local asked = 0
+if redis.call('HGET', KEYS[1], 'asked') == ARGV[2] and redis.call('HGET', KEYS[1], 'version') ~= ARGV[2] then
+  asked = redis.call('HDEL', KEYS[1], 'asked')
+end
+if redis.call('HDEL', KEYS[1], 'v' .. ARGV[2]) == 0 then return asked end
 local prefix = ARGV[1] .. 'v' .. ARGV[2] .. ':'
 local names = redis.call('SMEMBERS', prefix .. 'hashes')
 for _, name in ipairs({'hashes', 'parked', 'projection'}) do table.insert(names, name) end
@@ -82,27 +89,16 @@ impl<P: Projection<RedisRows>> Rebuild<P, RedisTarget> {
     /// time, or is behind and does not run.
     pub async fn compare(&mut self) -> Result<Comparison> {
         let begun = Instant::now();
-        let name = self.running.build.name.clone();
         let mut hashes = BTreeSet::new();
         loop {
             self.catch_up().await?;
-            let target = &self.projector.target;
-            let (now, new) = (target.prefix(&name, self.now, self.now), target.prefix(&name, self.version(), self.now));
-            let look = target.look(&now, &new, &hashes).await?;
-            if look.positions[0] == look.positions[1] && look.hashes == hashes {
-                let position = GlobalPosition::from_number(look.positions[0]);
-                let tables = hashes.into_iter().zip(look.fields).map(|(hash, [now, new])| difference(hash, &now, &new));
-                return Ok(Comparison { position, tables: tables.collect() });
+            let versions = (self.now, self.version());
+            match self.projector.target.look(&self.running.build.name, versions, &hashes).await?.compared(hashes) {
+                Ok(comparison) => return Ok(comparison),
+                Err(look) if begun.elapsed() > PATIENCE => return Err(look.not_level(&self.running.build.name, versions)),
+                Err(look) => hashes = look.hashes,
             }
-            if begun.elapsed() > PATIENCE {
-                let [now, new] = look.positions;
-                return Err(Error::Unavailable {
-                    reason: format!("projection {name} is at position {now}, its new version at {new}; they were not level for a minute"),
-                    source: None,
-                });
-            }
-            hashes = look.hashes;
-            tokio::time::sleep(Duration::from_millis(1)).await;
+            tokio::time::sleep(PAUSE).await;
         }
     }
 
@@ -114,18 +110,10 @@ impl<P: Projection<RedisRows>> Rebuild<P, RedisTarget> {
     pub async fn switch(mut self) -> Result<Projector<P, RedisTarget>> {
         loop {
             self.catch_up().await?;
-            let build = &self.running.build;
-            let fence = self.running.claim.fence;
-            let mut connection = self.projector.target.connection().await?;
-            let mut call = ::redis::cmd("EVAL");
-            call.arg(SWITCH).arg(1).arg(place(&build.name)).arg(base(&build.name)).arg(build.version).arg(fence);
-            let (outcome, actual): (String, u64) = call.query_async(&mut connection).await.map_err(|error| unanswered(&error))?;
-            match outcome.as_str() {
-                "done" => return Ok(self.projector),
-                "fenced" => return Err(fenced(build, fence, actual)),
-                // The old one has moved on since.
-                _ => {}
+            if self.projector.target.try_switch(&self.running.build, self.running.claim.fence).await? {
+                return Ok(self.projector);
             }
+            // The old one has moved on since.
         }
     }
 
@@ -138,6 +126,9 @@ impl<P: Projection<RedisRows>> Rebuild<P, RedisTarget> {
     }
 }
 
+/// How long to wait before looking again whether two versions are level.
+const PAUSE: Duration = Duration::from_millis(1);
+
 /// What is looked at of two versions in one moment.
 struct Look {
     positions: [u64; 2],
@@ -147,12 +138,25 @@ struct Look {
     fields: Vec<[Fields; 2]>,
 }
 
-impl RedisTarget {
-    /// The versions that there are of a projection's hashes.
-    ///
-    /// # Errors
-    /// What the server says.
-    pub async fn builds(&self, name: &str) -> Result<Vec<BuildState>> {
+impl Look {
+    /// How the versions differ, if both are at one position and these are the hashes that were asked for.
+    fn compared(self, hashes: BTreeSet<String>) -> Result<Comparison, Self> {
+        if self.positions[0] != self.positions[1] || self.hashes != hashes {
+            return Err(self);
+        }
+        let tables = hashes.into_iter().zip(self.fields).map(|(hash, [now, new])| difference(hash, &now, &new));
+        Ok(Comparison { position: GlobalPosition::from_number(self.positions[0]), tables: tables.collect() })
+    }
+
+    fn not_level(&self, name: &str, (live, newest): (u32, u32)) -> Error {
+        let [now, new] = self.positions.map(GlobalPosition::from_number);
+        not_level(name, (live, now), (newest, new))
+    }
+}
+
+#[async_trait]
+impl Versions for RedisTarget {
+    async fn builds(&self, name: &str) -> Result<Vec<BuildState>> {
         let mut connection = self.connection().await?;
         let fields: BTreeMap<String, String> =
             ::redis::cmd("HGETALL").arg(place(name)).query_async(&mut connection).await.map_err(|error| trouble(&error))?;
@@ -173,11 +177,54 @@ impl RedisTarget {
         Ok(builds)
     }
 
-    /// Drops the hashes of a version that readers don't see.
-    ///
-    /// # Errors
-    /// [`Error::Invalid`] if readers see it, or there is none; and what the server says.
-    pub async fn drop_version(&self, name: &str, version: u32) -> Result<()> {
+    async fn wanted(&self, name: &str) -> Result<Option<u32>> {
+        self.asked_for(name).await
+    }
+
+    async fn ask_for(&self, name: &str, version: u32) -> Result<()> {
+        let mut connection = self.connection().await?;
+        let set = ::redis::cmd("HSET").arg(place(name)).arg("asked").arg(version).query_async(&mut connection).await;
+        set.map_err(|error| trouble(&error))
+    }
+
+    async fn compare(&self, name: &str, patience: Duration) -> Result<Comparison> {
+        let begun = Instant::now();
+        let mut hashes = BTreeSet::new();
+        loop {
+            let versions = live_and_newest(name, &self.builds(name).await?)?;
+            match self.look(name, versions, &hashes).await?.compared(hashes) {
+                Ok(comparison) => return Ok(comparison),
+                Err(look) if begun.elapsed() >= patience && look.positions[0] != look.positions[1] => {
+                    return Err(look.not_level(name, versions));
+                }
+                Err(look) => hashes = look.hashes,
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    async fn switch(&self, name: &str, patience: Duration) -> Result<(u32, GlobalPosition)> {
+        let begun = Instant::now();
+        loop {
+            let (live, version) = live_and_newest(name, &self.builds(name).await?)?;
+            let build = Build { name: name.to_owned(), version, tables: Vec::new() };
+            let at = self.ask(LOOK, &build).await?;
+            match self.try_switch(&build, at.fence).await {
+                Ok(true) => return Ok((version, self.position(name).await?)),
+                // Somebody else took it over since; whoever builds it is none of our business.
+                Err(Error::Fenced { .. }) => {}
+                Ok(false) if begun.elapsed() >= patience => {
+                    let position = self.position(name).await?;
+                    return Err(not_level(name, (live, position), (version, GlobalPosition::from_number(at.position))));
+                }
+                Ok(false) => {}
+                Err(error) => return Err(error),
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    async fn drop_version(&self, name: &str, version: u32) -> Result<()> {
         let mut connection = self.connection().await?;
         let mut call = ::redis::cmd("EVAL");
         call.arg(DROP).arg(1).arg(place(name)).arg(base(name)).arg(version);
@@ -187,31 +234,21 @@ impl RedisTarget {
             _ => Ok(()),
         }
     }
+}
 
-    /// Drops the hashes of all versions before the one that readers see; how many versions that were.
-    ///
-    /// # Errors
-    /// What the server says.
-    pub async fn drop_old(&self, name: &str) -> Result<usize> {
-        let builds = self.builds(name).await?;
-        let old: Vec<u32> = builds.iter().map(|build| build.version).take_while(|version| !is_live(&builds, *version)).collect();
-        for version in &old {
-            self.drop_version(name, *version).await?;
-        }
-        Ok(old.len())
-    }
-
+impl RedisTarget {
     /// With what the keys of a version begin, while that one is live.
     fn prefix(&self, name: &str, version: u32, live: u32) -> String {
         if version == live { base(name) } else { format!("{}v{version}:", base(name)) }
     }
 
-    /// Looks at two versions in one moment.
-    async fn look(&self, now: &str, new: &str, hashes: &BTreeSet<String>) -> Result<Look> {
+    /// Looks at the version that readers see and a new one in one moment.
+    async fn look(&self, name: &str, (now, new): (u32, u32), hashes: &BTreeSet<String>) -> Result<Look> {
+        let (now, new) = (self.prefix(name, now, now), self.prefix(name, new, now));
         let mut connection = self.connection().await?;
         let mut all = ::redis::pipe();
         all.atomic();
-        for prefix in [now, new] {
+        for prefix in [&now, &new] {
             all.hget(format!("{prefix}projection"), "position").smembers(format!("{prefix}hashes"));
         }
         for hash in hashes {
@@ -227,10 +264,19 @@ impl RedisTarget {
         let pairs = std::iter::from_fn(|| Some([fields.next()?, fields.next()?]));
         Ok(Look { positions, hashes: found, fields: pairs.collect() })
     }
-}
 
-fn is_live(builds: &[BuildState], version: u32) -> bool {
-    builds.iter().any(|build| build.version == version && build.is_live)
+    /// Switches to a version that has this fence, unless it is behind the one that readers see: whether it is what they see now.
+    async fn try_switch(&self, build: &Build, fence: u64) -> Result<bool> {
+        let mut connection = self.connection().await?;
+        let mut call = ::redis::cmd("EVAL");
+        call.arg(SWITCH).arg(1).arg(place(&build.name)).arg(base(&build.name)).arg(build.version).arg(fence);
+        let (outcome, actual): (String, u64) = call.query_async(&mut connection).await.map_err(|error| unanswered(&error))?;
+        match outcome.as_str() {
+            "done" => Ok(true),
+            "fenced" => Err(fenced(build, fence, actual)),
+            _ => Ok(false),
+        }
+    }
 }
 
 fn read<T: ::redis::FromRedisValue>(value: ::redis::Value) -> Result<T> {

@@ -75,7 +75,7 @@ pub(super) fn value(row: &PgRow, column: usize) -> Result<SqlValue> {
         "FLOAT4" => row.try_get::<f32, _>(column).map(|number| SqlValue::Real(number.into())),
         "BOOL" => row.try_get(column).map(SqlValue::Boolean),
         "BYTEA" => row.try_get(column).map(SqlValue::Bytes),
-        "TEXT" | "VARCHAR" | "BPCHAR" | "NAME" => row.try_get(column).map(SqlValue::Text),
+        "TEXT" | "VARCHAR" | "BPCHAR" | "NAME" => row.try_get::<String, _>(column).map(SqlValue::from),
         _ => {
             return Err(Error::invalid(format!(
                 "a column of type {name} can't be read as it is; CAST it to TEXT, BIGINT or DOUBLE PRECISION"

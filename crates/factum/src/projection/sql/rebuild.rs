@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use async_trait::async_trait;
 use futures::TryStreamExt;
 
 use super::{SqlRows, SqlTarget, SqlValue, gone, names, number, of, signed};
@@ -10,7 +11,8 @@ use crate::GlobalPosition;
 use crate::error::{Error, Result};
 use crate::projection::projector::Running;
 use crate::projection::target::{Build, Target};
-use crate::projection::{BuildState, Comparison, EXAMPLES, PATIENCE, Projection, Projector, Rebuild, TableDifference};
+use crate::projection::versions::{live_and_newest, not_level};
+use crate::projection::{BuildState, Comparison, EXAMPLES, PATIENCE, Projection, Projector, Rebuild, TableDifference, Versions};
 
 /// So many events may be missing when both versions are brought to one position, while the old one has to wait.
 const BEHIND_MAX: usize = 2_000;
@@ -111,12 +113,9 @@ impl<P: Projection<SqlRows>> Rebuild<P, SqlTarget> {
     }
 }
 
-impl SqlTarget {
-    /// The versions that there are of a projection's rows.
-    ///
-    /// # Errors
-    /// What the database says.
-    pub async fn builds(&self, name: &str) -> Result<Vec<BuildState>> {
+#[async_trait]
+impl Versions for SqlTarget {
+    async fn builds(&self, name: &str) -> Result<Vec<BuildState>> {
         let select = "SELECT version, position, live, tables FROM factum_projections WHERE name = $1 ORDER BY version";
         let build = |row: Vec<SqlValue>| {
             let version = u32::try_from(number(&row[0])).unwrap_or_default();
@@ -127,108 +126,32 @@ impl SqlTarget {
         Ok(self.fetch(select, &[name.into()]).await?.into_iter().map(build).collect())
     }
 
-    /// Asks the program that runs a projection to build the next version of its rows beside the one that readers see, with the code that it has.
-    /// It begins within about a second, or when it is started. Which version that is; one that was asked for before is the same.
-    ///
-    /// # Errors
-    /// [`Error::Invalid`] if there is no such projection, or a newer version that nobody asked for; and what the database says.
-    pub async fn ask_for_rebuild(&self, name: &str) -> Result<u32> {
-        let builds = self.builds(name).await?;
-        let Some(live) = builds.iter().find(|build| build.is_live) else {
-            return Err(Error::invalid(format!("there is no projection {name:?} in this database")));
-        };
-        if let Some(asked) = self.asked_for(name).await? {
-            return Ok(asked);
-        }
-        if let Some(newest) = builds.last().filter(|build| build.version > live.version) {
-            let version = newest.version;
-            return Err(Error::invalid(format!(
-                "version {version} of projection {name} is there already, built by a program of its own; switch to it or drop it first"
-            )));
-        }
-        let build = Build { name: name.to_owned(), version: live.version + 1, tables: Vec::new() };
-        let mut rows = self.transaction(&build).await?;
-        rows.execute("INSERT INTO factum_rebuilds (name, version) VALUES ($1, $2) ON CONFLICT DO NOTHING", &of(&build)).await?;
-        self.keep(rows).await?;
-        Ok(build.version)
+    async fn wanted(&self, name: &str) -> Result<Option<u32>> {
+        self.asked_for(name).await
     }
 
-    /// Compares the newest version with the one that readers see, from outside the programs that run them, at a moment when both are at the
-    /// same position. Such a moment is waited for.
-    ///
-    /// # Errors
-    /// [`Error::Invalid`] if there is no newer version; [`Error::Unavailable`] if they are not at the same position for so long; and what the
-    /// database says.
-    pub async fn compare(&self, name: &str, patience: Duration) -> Result<Comparison> {
+    async fn ask_for(&self, name: &str, version: u32) -> Result<()> {
+        let build = Build { name: name.to_owned(), version, tables: Vec::new() };
+        let mut rows = self.transaction(&build).await?;
+        rows.execute("INSERT INTO factum_rebuilds (name, version) VALUES ($1, $2) ON CONFLICT DO NOTHING", &of(&build)).await?;
+        self.keep(rows).await
+    }
+
+    async fn compare(&self, name: &str, patience: Duration) -> Result<Comparison> {
         let (mut rows, build, now, position) = self.level(name, patience).await?;
         let comparison = difference(&mut rows, &build, now, position).await?;
         self.keep(rows).await?;
         Ok(comparison)
     }
 
-    /// Lets readers see the newest version, from outside the programs that run them. The one that runs the old version ends. Which version
-    /// that is, and where it is.
-    ///
-    /// # Errors
-    /// As [`SqlTarget::compare`].
-    pub async fn switch(&self, name: &str, patience: Duration) -> Result<(u32, GlobalPosition)> {
+    async fn switch(&self, name: &str, patience: Duration) -> Result<(u32, GlobalPosition)> {
         let (mut rows, build, _, position) = self.level(name, patience).await?;
         show(&mut rows, &build).await?;
         self.keep(rows).await?;
         Ok((build.version, position))
     }
 
-    /// A transaction in which the newest version and the one that readers see are locked and at the same position.
-    async fn level(&self, name: &str, patience: Duration) -> Result<(SqlRows, Build, u32, GlobalPosition)> {
-        let begun = Instant::now();
-        loop {
-            let builds = self.builds(name).await?;
-            let Some(live) = builds.iter().find(|build| build.is_live) else {
-                return Err(Error::invalid(format!("there is no projection {name:?} in this database")));
-            };
-            let newest = builds.last().filter(|build| build.version > live.version);
-            let version = newest.map(|build| build.version).ok_or_else(|| {
-                let now = live.version;
-                Error::invalid(format!("projection {name} has no version after {now}, which readers see; run the program with a later one"))
-            })?;
-            let mut rows = self.transaction(&Build { name: name.to_owned(), version, tables: Vec::new() }).await?;
-            let lock = "UPDATE factum_projections SET position = position WHERE name = $1 RETURNING version, position, tables";
-            let mut positions = (None, None);
-            let mut tables = Vec::new();
-            for row in rows.fetch(lock, &[name.into()]).await? {
-                let position = GlobalPosition::from_number(number(&row[1]));
-                if number(&row[0]) == u64::from(live.version) {
-                    positions.0 = Some(position);
-                } else if number(&row[0]) == u64::from(version) {
-                    positions.1 = Some(position);
-                    tables = row[2].as_text().unwrap_or_default().split(',').map(str::to_owned).collect();
-                }
-            }
-            match positions {
-                (Some(now), Some(new)) if now == new => {
-                    return Ok((rows, Build { name: name.to_owned(), version, tables }, live.version, now));
-                }
-                (now, new) if begun.elapsed() >= patience => {
-                    let (now, new) = (now.unwrap_or_default(), new.unwrap_or_default());
-                    return Err(Error::Unavailable {
-                        reason: format!(
-                            "version {} of projection {name} is at position {now}, version {version} at {new}; run both until they are level",
-                            live.version
-                        ),
-                        source: None,
-                    });
-                }
-                _ => drop(rows),
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    }
-
-    /// Drops the tables of a version that readers don't see; one that was asked for is not asked for any more.
-    ///
-    /// # Errors
-    /// [`Error::Invalid`] if readers see it, or there is none; and what the database says.
-    pub async fn drop_version(&self, name: &str, version: u32) -> Result<()> {
+    async fn drop_version(&self, name: &str, version: u32) -> Result<()> {
         let build = Build { name: name.to_owned(), version, tables: Vec::new() };
         let mut rows = self.transaction(&build).await?;
         let remove = "DELETE FROM factum_projections WHERE name = $1 AND version = $2 AND live = 0 RETURNING tables";
@@ -245,19 +168,39 @@ impl SqlTarget {
         }
         self.keep(rows).await
     }
+}
 
-    /// Drops the tables of all versions but the one that readers see; how many versions that were.
-    ///
-    /// # Errors
-    /// What the database says.
-    pub async fn drop_old(&self, name: &str) -> Result<usize> {
-        let builds = self.builds(name).await?;
-        let live = builds.iter().find(|build| build.is_live).map_or(u32::MAX, |build| build.version);
-        let old: Vec<u32> = builds.iter().filter(|build| !build.is_live && build.version < live).map(|build| build.version).collect();
-        for version in &old {
-            self.drop_version(name, *version).await?;
+impl SqlTarget {
+    /// A transaction in which the newest version and the one that readers see are locked and at the same position.
+    async fn level(&self, name: &str, patience: Duration) -> Result<(SqlRows, Build, u32, GlobalPosition)> {
+        let begun = Instant::now();
+        loop {
+            let builds = self.builds(name).await?;
+            let (live, version) = live_and_newest(name, &builds)?;
+            let mut rows = self.transaction(&Build { name: name.to_owned(), version, tables: Vec::new() }).await?;
+            let lock = "UPDATE factum_projections SET position = position WHERE name = $1 RETURNING version, position, tables";
+            let mut positions = (None, None);
+            let mut tables = Vec::new();
+            for row in rows.fetch(lock, &[name.into()]).await? {
+                let position = GlobalPosition::from_number(number(&row[1]));
+                if number(&row[0]) == u64::from(live) {
+                    positions.0 = Some(position);
+                } else if number(&row[0]) == u64::from(version) {
+                    positions.1 = Some(position);
+                    tables = row[2].as_text().unwrap_or_default().split(',').map(str::to_owned).collect();
+                }
+            }
+            match positions {
+                (Some(now), Some(new)) if now == new => {
+                    return Ok((rows, Build { name: name.to_owned(), version, tables }, live, now));
+                }
+                (now, new) if begun.elapsed() >= patience => {
+                    return Err(not_level(name, (live, now.unwrap_or_default()), (version, new.unwrap_or_default())));
+                }
+                _ => drop(rows),
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        Ok(old.len())
     }
 }
 

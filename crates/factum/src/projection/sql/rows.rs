@@ -1,9 +1,6 @@
 //! Rows in tables, within a transaction: statements with values, in which a table's name in braces stands for the table of this version.
 
-#[cfg(feature = "postgres")]
-use std::fmt::Write;
-
-use sqlx::{AssertSqlSafe, Row};
+use sqlx::{Arguments, AssertSqlSafe, Row};
 use tokio::sync::OwnedMutexGuard;
 
 use super::value::SqlValue;
@@ -34,18 +31,25 @@ pub(super) enum Transaction {
 /// So many values a statement takes at most; SQLite's bound is 32,766.
 const VALUES_MAX: usize = 30_000;
 
-/// Binds a value; drivers have a type of query each, so it can't be a function.
-macro_rules! bind {
-    ($query:expr, $value:expr) => {
-        match $value {
-            SqlValue::Null => $query.bind(super::value::Nothing),
-            SqlValue::Integer(number) => $query.bind(number),
-            SqlValue::Real(number) => $query.bind(number),
-            SqlValue::Text(text) => $query.bind(text),
-            SqlValue::Bytes(bytes) => $query.bind(bytes),
-            SqlValue::Boolean(yes) => $query.bind(yes),
+/// Makes a driver's arguments of values; drivers have a type each, so it can't be a function.
+macro_rules! arguments {
+    ($driver:ty, $values:expr) => {{
+        let values = $values;
+        let mut arguments = <$driver as sqlx::Database>::Arguments::default();
+        arguments.reserve(values.size_hint().0, 0);
+        for value in values {
+            let added = match value {
+                SqlValue::Null => arguments.add(super::value::Nothing),
+                SqlValue::Integer(number) => arguments.add(number),
+                SqlValue::Real(number) => arguments.add(number),
+                SqlValue::Text(text) => arguments.add(text),
+                SqlValue::Bytes(bytes) => arguments.add(bytes),
+                SqlValue::Boolean(yes) => arguments.add(yes),
+            };
+            added.map_err(|error| trouble(sqlx::Error::Encode(error)))?;
         }
-    };
+        arguments
+    }};
 }
 /// Does the same with either kind of transaction.
 macro_rules! with {
@@ -77,7 +81,7 @@ impl SqlRows {
     /// # Errors
     /// What the database says.
     pub async fn execute(&mut self, sql: &str, values: &[SqlValue]) -> Result<u64> {
-        self.run(self.with_names(sql), values.to_vec()).await
+        self.run(self.with_names(sql), values.iter().cloned()).await
     }
 
     /// Runs one statement for many rows, of which each has the values that it takes: `$rows` in the statement stands for all of them, as in
@@ -94,40 +98,46 @@ impl SqlRows {
             return Err(Error::invalid(format!("this statement has no $rows that values could stand for: {sql}")));
         };
         let mut changed = 0;
-        let mut left = rows.into_iter().peekable();
-        while left.peek().is_some() {
-            let values: Vec<SqlValue> = left.by_ref().take(VALUES_MAX / N).flatten().collect();
-            let mut text = String::with_capacity(before.len() + behind.len() + values.len() * 8);
-            text.push_str(before);
-            for number in 1..=values.len() {
-                text.push_str(if number == 1 {
-                    "("
-                } else if number % N == 1 % N {
-                    ", ("
-                } else {
-                    ", "
-                });
-                match &self.transaction {
-                    // It looks through the names of all placeholders for each that has one, so these have none.
-                    #[cfg(feature = "sqlite")]
-                    Transaction::Sqlite(_) => text.push('?'),
-                    #[cfg(feature = "postgres")]
-                    Transaction::Postgres(_) => write!(text, "${number}").expect("a string can be written to"),
-                }
-                text.push_str(if number % N == 0 { ")" } else { "" });
-            }
-            text.push_str(behind);
-            changed += self.run(text, values).await?;
+        let mut left = rows.into_iter();
+        while left.len() > 0 {
+            let rows = left.len().min(VALUES_MAX / N);
+            let text = [before, &self.placeholders(rows, N), behind].concat();
+            changed += self.run(text, left.by_ref().take(rows).flatten()).await?;
         }
         Ok(changed)
     }
 
-    async fn run(&mut self, sql: String, values: Vec<SqlValue>) -> Result<u64> {
+    /// Places for the values of so many rows: `(?, ?), (?, ?)`.
+    fn placeholders(&self, rows: usize, columns: usize) -> String {
+        match &self.transaction {
+            // It looks through the names of all placeholders for each that has one, so these have none.
+            #[cfg(feature = "sqlite")]
+            Transaction::Sqlite(_) => {
+                let row = format!("({}), ", ["?"].repeat(columns).join(", "));
+                row.repeat(rows).trim_end_matches(", ").to_owned()
+            }
+            #[cfg(feature = "postgres")]
+            Transaction::Postgres(_) => {
+                let row = |row: usize| (1..=columns).map(|column| format!("${}", row * columns + column)).collect::<Vec<_>>().join(", ");
+                (0..rows).map(|number| format!("({})", row(number))).collect::<Vec<_>>().join(", ")
+            }
+        }
+    }
+
+    async fn run(&mut self, sql: String, values: impl Iterator<Item = SqlValue>) -> Result<u64> {
         let sql = AssertSqlSafe(sql);
-        let changed = with!(&mut self.transaction, inner => {
-            let query = values.into_iter().fold(sqlx::query(sql), |query, value| bind!(query, value));
-            query.execute(&mut **inner).await.map_err(trouble)?.rows_affected()
-        });
+        let changed = match &mut self.transaction {
+            #[cfg(feature = "sqlite")]
+            Transaction::Sqlite(inner) => {
+                let query = sqlx::query_with(sql, arguments!(sqlx::Sqlite, values));
+                query.execute(&mut **inner).await.map_err(trouble)?.rows_affected()
+            }
+            #[cfg(feature = "postgres")]
+            Transaction::Postgres(inner) => {
+                let query = sqlx::query_with(sql, arguments!(sqlx::Postgres, values));
+                query.execute(&mut **inner).await.map_err(trouble)?.rows_affected()
+            }
+        };
         Ok(changed)
     }
 
@@ -140,13 +150,13 @@ impl SqlRows {
         match &mut self.transaction {
             #[cfg(feature = "sqlite")]
             Transaction::Sqlite(inner) => {
-                let query = values.iter().cloned().fold(sqlx::query(sql), |query, value| bind!(query, value));
+                let query = sqlx::query_with(sql, arguments!(sqlx::Sqlite, values.iter().cloned()));
                 let rows = query.fetch_all(&mut **inner).await.map_err(trouble)?;
                 rows.iter().map(|row| (0..row.len()).map(|column| super::sqlite::value(row, column)).collect()).collect()
             }
             #[cfg(feature = "postgres")]
             Transaction::Postgres(inner) => {
-                let query = values.iter().cloned().fold(sqlx::query(sql), |query, value| bind!(query, value));
+                let query = sqlx::query_with(sql, arguments!(sqlx::Postgres, values.iter().cloned()));
                 let rows = query.fetch_all(&mut **inner).await.map_err(trouble)?;
                 rows.iter().map(|row| (0..row.len()).map(|column| super::postgres::value(row, column)).collect()).collect()
             }

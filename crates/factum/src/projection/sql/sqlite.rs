@@ -46,7 +46,7 @@ pub(super) fn value(row: &SqliteRow, column: usize) -> Result<SqlValue> {
         "INTEGER" | "BOOLEAN" => row.try_get::<i64, _>(column).map(SqlValue::Integer),
         "REAL" | "NUMERIC" => row.try_get(column).map(SqlValue::Real),
         "BLOB" => row.try_get(column).map(SqlValue::Bytes),
-        _ => row.try_get(column).map(SqlValue::Text),
+        _ => row.try_get::<String, _>(column).map(SqlValue::from),
     };
     value.map_err(trouble)
 }

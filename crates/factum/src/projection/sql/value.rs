@@ -1,5 +1,7 @@
 //! Values that go into statements and come out of rows, the same for every database.
 
+use std::sync::Arc;
+
 /// A value in a statement or a row.
 #[derive(Clone, Debug, PartialEq)]
 pub enum SqlValue {
@@ -10,7 +12,7 @@ pub enum SqlValue {
     /// A number with a point.
     Real(f64),
     /// Text.
-    Text(String),
+    Text(Arc<str>),
     /// Bytes.
     Bytes(Vec<u8>),
     /// Yes or no; a number where the database has no type for it.
