@@ -12,14 +12,9 @@ mod rows;
 mod sqlite;
 mod value;
 
-#[cfg(feature = "sqlite")]
-use std::sync::Arc;
-
 use async_trait::async_trait;
-#[cfg(feature = "sqlite")]
-use tokio::sync::Mutex;
 
-use self::rows::{Transaction, with};
+use self::rows::Transaction;
 use super::target::{Build, Claim, Target, fenced, moved};
 use crate::error::{Error, Result};
 use crate::subscription::ParkedEvent;
@@ -32,16 +27,12 @@ pub use value::SqlValue;
 #[derive(Clone, Debug)]
 pub struct SqlTarget {
     pool: Pool,
-    /// Whose turn it is to write to SQLite. It has one writer at a time, and lets others look for their chance from time to time; of two who
-    /// write all the time one would starve.
-    #[cfg(feature = "sqlite")]
-    turn: Arc<Mutex<()>>,
 }
 
 #[derive(Clone, Debug)]
 enum Pool {
     #[cfg(feature = "sqlite")]
-    Sqlite(sqlite::Pools),
+    Sqlite(sqlite::File),
     #[cfg(feature = "postgres")]
     Postgres(sqlx::PgPool),
 }
@@ -81,11 +72,7 @@ impl SqlTarget {
 
     /// Makes the tables that Factum keeps positions in, if they are not there.
     async fn in_pool(pool: Pool) -> Result<Self> {
-        let target = Self {
-            pool,
-            #[cfg(feature = "sqlite")]
-            turn: Arc::default(),
-        };
+        let target = Self { pool };
         let mut rows = target.transaction(&Build { name: String::new(), version: 0, tables: Vec::new() }).await?;
         #[cfg(feature = "postgres")]
         if matches!(rows.transaction, Transaction::Postgres(_)) {
@@ -111,13 +98,31 @@ impl SqlTarget {
     async fn transaction(&self, build: &Build) -> Result<SqlRows> {
         match &self.pool {
             #[cfg(feature = "sqlite")]
-            Pool::Sqlite(pools) => {
-                let turn = self.turn.clone().lock_owned().await;
-                let transaction = Transaction::Sqlite(pools.writer.begin_with("BEGIN IMMEDIATE").await.map_err(trouble)?);
-                Ok(SqlRows::new(transaction, build, Some(turn)))
+            Pool::Sqlite(file) => {
+                let mut rows = SqlRows::new(Transaction::Sqlite(file.write().await?), build);
+                rows.execute(sqlite::BEGIN, &[]).await?;
+                Ok(rows)
             }
             #[cfg(feature = "postgres")]
-            Pool::Postgres(pool) => Ok(SqlRows::new(Transaction::Postgres(pool.begin().await.map_err(trouble)?), build, None)),
+            Pool::Postgres(pool) => Ok(SqlRows::new(Transaction::Postgres(pool.begin().await.map_err(trouble)?), build)),
+        }
+    }
+
+    /// A transaction, and what its first statement gives. In SQLite both are one request to the connection's thread.
+    async fn transaction_with(&self, build: &Build, sql: &str, values: &[SqlValue]) -> Result<(SqlRows, Vec<Vec<SqlValue>>)> {
+        match &self.pool {
+            #[cfg(feature = "sqlite")]
+            Pool::Sqlite(file) => {
+                let mut rows = SqlRows::new(Transaction::Sqlite(file.write().await?), build);
+                let found = rows.fetch(&format!("{}; {sql}", sqlite::BEGIN), values).await?;
+                Ok((rows, found))
+            }
+            #[cfg(feature = "postgres")]
+            Pool::Postgres(_) => {
+                let mut rows = self.transaction(build).await?;
+                let found = rows.fetch(sql, values).await?;
+                Ok((rows, found))
+            }
         }
     }
 
@@ -125,11 +130,11 @@ impl SqlTarget {
     async fn reading(&self) -> Result<SqlRows> {
         let transaction = match &self.pool {
             #[cfg(feature = "sqlite")]
-            Pool::Sqlite(pools) => Transaction::Sqlite(pools.readers.begin().await.map_err(trouble)?),
+            Pool::Sqlite(file) => Transaction::Sqlite(file.read().await?),
             #[cfg(feature = "postgres")]
             Pool::Postgres(pool) => Transaction::Postgres(pool.begin().await.map_err(trouble)?),
         };
-        Ok(SqlRows::new(transaction, &Build { name: String::new(), version: 0, tables: Vec::new() }, None))
+        Ok(SqlRows::new(transaction, &Build { name: String::new(), version: 0, tables: Vec::new() }))
     }
 }
 
@@ -164,11 +169,12 @@ impl Target for SqlTarget {
     }
 
     async fn begin(&self, build: &Build, claim: Claim, to: GlobalPosition) -> Result<Option<SqlRows>> {
-        let mut rows = self.transaction(build).await?;
         let [name, version] = of(build);
         let values = [name, version, signed(claim.fence), signed(claim.position.number()), signed(to.number())];
-        let step = "UPDATE factum_projections SET position = $5 WHERE name = $1 AND version = $2 AND fence = $3 AND position = $4";
-        if rows.execute(step, &values).await? == 1 {
+        let step = "UPDATE factum_projections SET position = $5 WHERE name = $1 AND version = $2 AND fence = $3 AND position = $4
+             RETURNING position";
+        let (mut rows, stepped) = self.transaction_with(build, step, &values).await?;
+        if !stepped.is_empty() {
             return Ok(Some(rows));
         }
         let look = "SELECT fence, position FROM factum_projections WHERE name = $1 AND version = $2";
@@ -248,7 +254,12 @@ impl SqlRows {
                 self.execute(&format!("CREATE VIEW {table} AS SELECT * FROM {}", names::table(table, build.version)), &[]).await?;
             }
         }
-        with!(self.transaction, inner => inner.commit().await.map_err(uncommitted))
+        match self.transaction {
+            #[cfg(feature = "sqlite")]
+            Transaction::Sqlite(inner) => inner.commit().await,
+            #[cfg(feature = "postgres")]
+            Transaction::Postgres(inner) => inner.commit().await.map_err(uncommitted),
+        }
     }
 }
 

@@ -1,7 +1,6 @@
 //! Rows in tables, within a transaction: statements with values, in which a table's name in braces stands for the table of this version.
 
 use sqlx::{Arguments, AssertSqlSafe, Row};
-use tokio::sync::OwnedMutexGuard;
 
 use super::value::SqlValue;
 use super::{names, trouble};
@@ -17,13 +16,11 @@ pub struct SqlRows {
     names: Vec<(String, String)>,
     /// What readers are to see, once it is kept.
     pub(super) to_show: Option<Build>,
-    /// The turn to write, given on when the transaction has ended.
-    _turn: Option<OwnedMutexGuard<()>>,
 }
 
 pub(super) enum Transaction {
     #[cfg(feature = "sqlite")]
-    Sqlite(sqlx::Transaction<'static, sqlx::Sqlite>),
+    Sqlite(super::sqlite::Session),
     #[cfg(feature = "postgres")]
     Postgres(sqlx::Transaction<'static, sqlx::Postgres>),
 }
@@ -51,29 +48,16 @@ macro_rules! arguments {
         arguments
     }};
 }
-/// Does the same with either kind of transaction.
-macro_rules! with {
-    ($transaction:expr, $inner:ident => $do:expr) => {
-        match $transaction {
-            #[cfg(feature = "sqlite")]
-            Transaction::Sqlite($inner) => $do,
-            #[cfg(feature = "postgres")]
-            Transaction::Postgres($inner) => $do,
-        }
-    };
-}
-pub(super) use with;
-
 impl SqlRows {
-    pub(super) fn new(transaction: Transaction, build: &Build, turn: Option<OwnedMutexGuard<()>>) -> Self {
+    pub(super) fn new(transaction: Transaction, build: &Build) -> Self {
         let names = build.tables.iter().map(|table| (format!("{{{table}}}"), names::table(table, build.version))).collect();
-        Self { transaction, names, to_show: None, _turn: turn }
+        Self { transaction, names, to_show: None }
     }
 
     /// Rows in the transaction of an append.
     #[cfg(feature = "postgres")]
     pub(in crate::projection) fn within(transaction: sqlx::Transaction<'static, sqlx::Postgres>, build: &Build) -> Self {
-        Self::new(Transaction::Postgres(transaction), build, None)
+        Self::new(Transaction::Postgres(transaction), build)
     }
 
     /// Runs one statement with values, and says how many rows it changed.
