@@ -1,7 +1,7 @@
 //! Projections into every place: exactly once wherever they are cut off, fenced, rebuilt beside the running version.
 
-mod away;
 mod asked;
+mod away;
 mod cutting;
 mod failing;
 #[cfg(feature = "redis")]
