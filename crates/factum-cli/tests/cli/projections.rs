@@ -8,7 +8,6 @@ use factum::projection::{Target, Versions};
 use factum::{Handled, Projection, Projector, RecordedEvent, async_trait};
 use serde_json::json;
 
-use crate::folder::Folder;
 use crate::readers::{run, shop};
 
 /// Adds so much to each number.
@@ -110,7 +109,7 @@ where
 #[cfg(feature = "sqlite")]
 #[test]
 fn rows_in_sqlite_are_compared_switched_and_dropped() {
-    let folder = Folder::new();
+    let folder = shop();
     let database = format!("sqlite:{}", folder.path("rows.db").display());
     let expected = Expected { tables: ["numbers_v2"], shown: |_, number| number.to_string() };
     everything(&database, async || SqlTarget::connect(&database).await.expect("the database opens"), &expected);

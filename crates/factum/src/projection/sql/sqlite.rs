@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 #[derive(Clone, Debug)]
 pub(super) struct File {
     readers: SqlitePool,
-    options: SqliteConnectOptions,
+    options: Arc<SqliteConnectOptions>,
     /// The connection that writes, where nobody has it. SQLite has one writer at a time, and lets others look for their chance from time to time;
     /// of two who write all the time one would starve. So they take turns here.
     ///
@@ -104,7 +104,7 @@ pub(super) async fn open(path: &str) -> Result<File> {
     // Connections are to a file: asking before each use whether they still live costs as much as a statement.
     let readers = SqlitePoolOptions::new().max_connections(4).test_before_acquire(false);
     let readers = readers.connect_with(options.clone()).await.map_err(trouble)?;
-    Ok(File { readers, options, writer: Arc::new(Mutex::new(Some(writer))) })
+    Ok(File { readers, options: Arc::new(options), writer: Arc::new(Mutex::new(Some(writer))) })
 }
 
 /// What a row holds in a column.
