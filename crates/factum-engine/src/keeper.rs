@@ -36,7 +36,7 @@ fn note_anchors(shared: &Shared, to: Location, covered: Covered) -> Result<()> {
 pub(crate) fn seal(shared: &Shared) -> Result<bool> {
     let _sealing = shared.sealing.lock().unwrap_or_else(PoisonError::into_inner);
     let view = shared.view();
-    let complete = view.segments.windows(2).find(|pair| !pair[0].anchors.is_sealed());
+    let complete = view.segments.windows(2).rfind(|pair| !pair[0].anchors.is_sealed());
     let Some([segment, next]) = complete else { return Ok(false) };
     if !segment.anchors.open_sidecar(segment) {
         let covered = Covered { end: segment.end(), next_position: next.header.first_position, last_time: 0 };

@@ -27,6 +27,7 @@ mod read;
 mod replay;
 mod salvage;
 mod segment;
+mod sequence;
 mod shared;
 #[cfg(test)]
 mod simulation;
@@ -45,6 +46,7 @@ pub use index::Looked;
 pub use key::{Key, KeyMaker, Kind, ScopedKeys};
 pub use read::{Snapshot, Take};
 pub use salvage::{Salvaged, salvage};
+pub use sequence::{Sequence, Wanted};
 pub use shared::{Indexer, Options};
 pub use terms::Terms;
 pub use verify::{Problem, Progress, Report, verify};

@@ -18,6 +18,8 @@ use crate::shared::{Indexer, Options, Paths, Published, Shared};
 
 /// Offsets in a segment have 32 bits, and a frame may be the last to fit.
 const SEGMENT_BYTES_LIMIT: u64 = 2 << 30;
+/// Of so many complete segments the anchors are opened with the log: up to 2 MiB in all.
+const SEGMENTS_AT_HAND: usize = 4;
 /// How often a reader looks at files that a writer replaces meanwhile.
 const TRIES: u32 = 20;
 
@@ -92,6 +94,10 @@ pub(crate) fn open(
     });
     let mark = mark.filter(|mark| mark.store == store);
     let time = Replay::new(&shared, mode, beside_writer).run(mark)?;
+    // What was written last is what is read first: its anchors are at hand at once. A thread of the writer's opens all others.
+    for segment in shared.view().segments.iter().rev().skip(1).take(SEGMENTS_AT_HAND) {
+        segment.anchors.open_sidecar(segment);
+    }
     Ok(Opened { shared, time })
 }
 

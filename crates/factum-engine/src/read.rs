@@ -11,9 +11,10 @@ use crate::frame::{Entry, Frame, Header, RecordEntry, damaged};
 use crate::index::{Looked, Tables};
 use crate::key::{Key, Kind};
 use crate::segment::{Location, PAGE_BYTES, Segment};
+use crate::sequence::Wanted;
 
 /// A read that takes longer than this came from the disk and not from memory.
-const COLD: Duration = Duration::from_micros(15);
+pub(crate) const COLD: Duration = Duration::from_micros(15);
 /// How far ahead a walk through the log is brought into memory.
 const PREFETCH_AHEAD_BYTES: u64 = 4 << 20;
 /// The next entry wanted may be so many frames further for it to be worth walking there.
@@ -159,10 +160,14 @@ impl Snapshot {
     ///
     /// # Panics
     /// As [`Snapshot::entry`].
-    pub fn entries(&self, positions: &[u64], mut visit: impl FnMut(Entry<'_>) -> ControlFlow<()>) -> Result<()> {
+    pub fn entries<'p>(&self, wanted: impl Into<Wanted<'p>>, mut visit: impl FnMut(Entry<'_>) -> ControlFlow<()>) -> Result<()> {
+        let Wanted { positions, are_cold } = wanted.into();
+        if are_cold {
+            self.prefetch(positions)?;
+        }
         let mut near: Option<Place> = None;
         let mut mapped: Option<(usize, Option<Bytes>)> = None;
-        let mut begun = (positions.len() >= 3).then(Instant::now);
+        let mut begun = (positions.len() >= 3 && !are_cold).then(Instant::now);
         for (index, position) in positions.iter().enumerate() {
             assert!(*position > 0 && *position <= self.last, "the position is one of the log's");
             let place = locate(&self.view, *position, near)?;
@@ -189,7 +194,8 @@ impl Snapshot {
         Ok(())
     }
 
-    fn prefetch(&self, positions: &[u64]) -> Result<()> {
+    /// Asks the disk for the entries at these positions, and does not wait.
+    pub(crate) fn prefetch(&self, positions: &[u64]) -> Result<()> {
         let mut last = (usize::MAX, u64::MAX);
         for position in positions {
             let (index, segment) = segment_of(&self.view, *position)?;

@@ -9,6 +9,7 @@ pub(crate) mod block;
 pub(crate) mod filter;
 pub(crate) mod memtable;
 pub(crate) mod merge;
+mod noted;
 pub(crate) mod postings;
 pub(crate) mod run;
 pub(crate) mod run_writer;
@@ -22,6 +23,9 @@ use crate::error::Result;
 use crate::key::{Key, Kind};
 use memtable::{Before, Memtable};
 use run::{Found, Run};
+
+/// So many runs are asked for what they have of a sequence before the first of them is waited for.
+const RUNS_ASKED: usize = 8;
 
 /// The index as it is at one moment; the tables are in the order of the log.
 #[derive(Clone, Debug)]
@@ -215,10 +219,24 @@ impl Tables {
         Ok(all)
     }
 
+    /// Begins to bring into memory what the newest runs have of a key, those behind the first `skip`; tells whether anything was not asked
+    /// for before.
+    pub(crate) fn ask_for(&self, key: Key, skip: usize) -> Result<bool> {
+        let mut asked = false;
+        for run in self.runs.iter().rev().skip(skip).take(RUNS_ASKED) {
+            asked |= run.ask_for(key)?;
+        }
+        Ok(asked)
+    }
+
     /// The positions of a sequence's entries from number `from` to number `to`, rising, of those up to a position.
     pub(crate) fn numbered(&self, key: Key, from: u64, to: u64, up_to: u64) -> Result<Vec<u64>> {
         let mut parts = Vec::new();
-        for table in self.newest_first() {
+        let in_memory = 1 + self.frozen.len();
+        for (number, table) in self.newest_first().enumerate() {
+            if number >= in_memory && (number - in_memory).is_multiple_of(RUNS_ASKED) {
+                self.ask_for(key, number - in_memory)?;
+            }
             let Some(found) = table.find(key, up_to)? else { continue };
             let last = to.min(found.base + found.count);
             let first = from.max(found.base + 1);

@@ -6,10 +6,10 @@
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::block::{self, BLOCK_BYTES, BlockKind, Leaf, LeafEntry, Values};
 use super::filter::{self, FILTER_BLOCK_BYTES, Section};
+use super::noted::Noted;
 use super::postings::{between, take_rising};
 use crate::disk::{Access, Disk, DiskFile};
 use crate::error::{Error, Result};
@@ -135,29 +135,6 @@ impl RunHeader {
     }
 }
 
-/// One bit for each of some blocks.
-#[derive(Debug)]
-struct Checked(Vec<AtomicU64>);
-
-impl Checked {
-    fn new(blocks: u64) -> Self {
-        Self((0..=blocks / 64).map(|_| AtomicU64::new(0)).collect())
-    }
-
-    /// Whether the block needs no check: it had one, or has it now.
-    fn is_whole(&self, number: u64, check: impl FnOnce() -> bool) -> bool {
-        let (word, bit) = (&self.0[(number / 64) as usize], 1u64 << (number % 64));
-        if word.load(Ordering::Relaxed) & bit != 0 {
-            return true;
-        }
-        let is_whole = check();
-        if is_whole {
-            word.fetch_or(bit, Ordering::Relaxed);
-        }
-        is_whole
-    }
-}
-
 /// An open run.
 #[derive(Debug)]
 pub(crate) struct Run {
@@ -165,8 +142,10 @@ pub(crate) struct Run {
     pub(crate) header: RunHeader,
     file: Arc<dyn DiskFile>,
     /// Which blocks, and which blocks of the filter, have been checked against their checksums since the run was opened.
-    checked: Checked,
-    checked_filter: Checked,
+    checked: Noted,
+    checked_filter: Noted,
+    /// Which blocks the disk has been asked for before anyone waited for them.
+    asked: Noted,
 }
 
 /// A key's part of a run.
@@ -190,9 +169,9 @@ impl Run {
         // What every search goes through is small; reading it begins now.
         let inner_at = u64::from(header.inner_from) * BLOCK_BYTES as u64;
         file.prefetch(inner_at, header.filter_at.saturating_sub(inner_at));
-        let checked = Checked::new(header.bytes / BLOCK_BYTES as u64);
-        let checked_filter = Checked::new((header.bytes - header.filter_at) / FILTER_BLOCK_BYTES as u64);
-        Ok(Self { path: path.to_owned(), header, file, checked, checked_filter })
+        let blocks = header.bytes / BLOCK_BYTES as u64;
+        let checked_filter = Noted::new((header.bytes - header.filter_at) / FILTER_BLOCK_BYTES as u64);
+        Ok(Self { path: path.to_owned(), header, file, checked: Noted::new(blocks), checked_filter, asked: Noted::new(blocks) })
     }
 
     /// How many keys of a kind it has.
@@ -202,6 +181,21 @@ impl Run {
 
     fn section(&self, kind: Kind) -> Option<&Section> {
         self.header.sections.iter().find(|section| section.kind == kind && section.blocks > 0)
+    }
+
+    /// Begins to bring the block that `key` would be in into memory, unless it was asked for or looked at since the run was opened; tells
+    /// whether it did. A search that follows goes there without the filter, which may be on the disk as well.
+    pub(crate) fn ask_for(&self, key: Key) -> Result<bool> {
+        if self.section(key.kind()).is_none() {
+            return Ok(false);
+        }
+        let number = self.leaf_of(key)?;
+        let is_far = !self.checked.has(number.into()) && !self.asked.has(number.into());
+        if is_far {
+            self.asked.add(number.into());
+            self.file.prefetch(u64::from(number) * BLOCK_BYTES as u64, BLOCK_BYTES as u64);
+        }
+        Ok(is_far)
     }
 
     /// How many values `key` has here and before; `None` if it has none here.
@@ -289,11 +283,7 @@ impl Run {
         if !self.may_have(key)? {
             return Ok(None);
         }
-        let mut number = self.header.root;
-        for _ in 0..self.header.levels {
-            let block = self.block(number)?;
-            number = block::inner_find(&block, key).ok_or_else(|| self.nonsense(number))?;
-        }
+        let number = self.leaf_of(key)?;
         let block = self.block(number)?;
         if block::kind_of(&block) != Some(BlockKind::Leaf) {
             return Err(self.nonsense(number));
@@ -303,10 +293,24 @@ impl Run {
         entry.map(use_entry).transpose()
     }
 
+    /// The leaf in which `key` is, if it is in any.
+    fn leaf_of(&self, key: Key) -> Result<u32> {
+        let mut number = self.header.root;
+        for _ in 0..self.header.levels {
+            let block = self.block(number)?;
+            number = block::inner_find(&block, key).ok_or_else(|| self.nonsense(number))?;
+        }
+        Ok(number)
+    }
+
     /// Whether the filter lets the key pass; most keys that are not here it does not.
     fn may_have(&self, key: Key) -> Result<bool> {
         let Some(section) = self.section(key.kind()) else { return Ok(false) };
         let number = section.block_of(key);
+        // The filter spares reading a leaf. If that is on its way already, reading the filter would only add to it.
+        if !self.checked_filter.has(number) && self.asked.has(self.leaf_of(key)?.into()) {
+            return Ok(true);
+        }
         let at = self.header.filter_at + number * FILTER_BLOCK_BYTES as u64;
         let filter = self.file.view(at, FILTER_BLOCK_BYTES).map_err(Error::io("can't read", &self.path))?;
         if !self.checked_filter.is_whole(number, || filter::check(&filter, number).is_ok()) {

@@ -92,28 +92,34 @@ impl Anchors {
 
     /// The last anchor at or before the frame that holds `position`, and the next one.
     pub(crate) fn around(&self, segment: &Segment, position: u64) -> Result<(Anchor, Option<Anchor>)> {
-        self.last_where(segment, |anchor| Ok(anchor.position <= position))
+        self.last_near(segment, Some(position), |anchor| Ok(anchor.position <= position))
     }
 
     /// The last anchor that is so, where all anchors in front of one that is so are so too, and the next one. If none is so, the first is
     /// the segment's beginning.
     pub(crate) fn last_where(&self, segment: &Segment, is_so: impl Fn(Anchor) -> Result<bool>) -> Result<(Anchor, Option<Anchor>)> {
+        self.last_near(segment, None, is_so)
+    }
+
+    /// As [`last_where`](Self::last_where). It is likely to be near the anchor of a position, if that is given.
+    fn last_near(&self, segment: &Segment, near: Option<u64>, is_so: impl Fn(Anchor) -> Result<bool>) -> Result<(Anchor, Option<Anchor>)> {
+        let beginning = Anchor { offset: segment.first_frame(), position: segment.header.first_position };
         if let Some(sealed) = self.sealed.get() {
             let get = |index| sealed.get(index).map_err(Error::io("can't read", &self.sidecar));
-            return last_of(segment, sealed.count, get, is_so);
+            return last_of(beginning, sealed.count, near, get, is_so);
         }
         {
             let growing = self.growing.read().expect("no holder of this lock panics");
             if !growing.is_empty() {
-                return last_of(segment, growing.len(), |index| Ok(growing[index]), is_so);
+                return last_of(beginning, growing.len(), near, |index| Ok(growing[index]), is_so);
             }
         }
         if self.open_sidecar(segment) {
-            return self.last_where(segment, is_so);
+            return self.last_near(segment, near, is_so);
         }
         self.build(segment)?;
         let growing = self.growing.read().expect("no holder of this lock panics");
-        last_of(segment, growing.len(), |index| Ok(growing[index]), is_so)
+        last_of(beginning, growing.len(), near, |index| Ok(growing[index]), is_so)
     }
 
     /// Uses the sidecar if it is there, whole, and covers the segment up to its end.
@@ -188,19 +194,42 @@ impl Sealed {
     }
 }
 
-/// The last of `count` anchors, which `get` gets, that is so, and the next one.
+/// The last of `count` anchors, which `get` gets, that is so, and the next one; `beginning` if none is so.
 fn last_of(
-    segment: &Segment,
+    beginning: Anchor,
     count: usize,
+    near: Option<u64>,
     get: impl Fn(usize) -> Result<Anchor>,
     is_so: impl Fn(Anchor) -> Result<bool>,
 ) -> Result<(Anchor, Option<Anchor>)> {
     let (mut low, mut high) = (0, count);
+    if let (Some(position), Some(last)) = (near, count.checked_sub(1)) {
+        // Entries are of much the same size: where it would be if they all were is close by, and fewer places are looked at on the way.
+        let all = get(last)?.position.saturating_sub(beginning.position);
+        let behind = position.saturating_sub(beginning.position).min(all);
+        // In a segment there are fewer than 2^32 positions, and fewer than 2^20 pages.
+        let mut at = usize::try_from(behind.saturating_mul(last as u64) / all.max(1)).map_or(last, |guess| guess.min(last));
+        let mut step = 1;
+        let goes_up = is_so(get(at)?)?;
+        loop {
+            let is_so = is_so(get(at)?)?;
+            if is_so {
+                low = at + 1;
+            } else {
+                high = at;
+            }
+            let next = if goes_up { at.checked_add(step).filter(|next| *next < count) } else { at.checked_sub(step) };
+            match next {
+                Some(next) if is_so == goes_up => at = next,
+                _ => break,
+            }
+            step *= 2;
+        }
+    }
     while low < high {
         let middle = low.midpoint(high);
         if is_so(get(middle)?)? { low = middle + 1 } else { high = middle }
     }
-    let beginning = Anchor { offset: segment.first_frame(), position: segment.header.first_position };
     let last = low.checked_sub(1).map_or(Ok(beginning), &get)?;
     let next = if low < count { Some(get(low)?) } else { None };
     Ok((last, next))
@@ -242,4 +271,35 @@ pub(crate) fn write_whole(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> Result<
     disk.rename(&temporary, path).map_err(Error::io("can't rename", &temporary))?;
     let directory = path.parent().expect("a file is in a directory");
     disk.sync_directory(directory).map_err(Error::io("can't sync", directory))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Positions that rise evenly, unevenly, in leaps, or not at all where a page holds records only.
+    #[test]
+    fn an_anchor_is_found_from_wherever_the_search_begins() {
+        let beginning = Anchor { offset: 64, position: 100 };
+        for (count, step) in [(0, 1), (1, 1), (2, 9), (40, 1), (40, 0), (300, 7), (300, 0)] {
+            for leaps in [1, 13] {
+                let mut position = 100;
+                let mut next = |index: u64| {
+                    position += if leaps > 1 && index.is_multiple_of(leaps) { 1_000 } else { step + index * leaps % 3 };
+                    Anchor { offset: 64 + index * PAGE_BYTES, position }
+                };
+                let anchors: Vec<Anchor> = (0..count).map(&mut next).collect();
+                let last = anchors.last().map_or(100, |last| last.position);
+                for wanted in (0..200).chain(anchors.iter().flat_map(|anchor| anchor.position - 1..anchor.position + 2)) {
+                    let end = anchors.partition_point(|anchor| anchor.position <= wanted);
+                    let expected = (end.checked_sub(1).map_or(beginning, |last| anchors[last]), anchors.get(end).copied());
+                    for near in [None, Some(wanted), Some(0), Some(last), Some(u64::MAX)] {
+                        let found =
+                            last_of(beginning, anchors.len(), near, |index| Ok(anchors[index]), |anchor| Ok(anchor.position <= wanted));
+                        assert_eq!(found.expect("nothing fails"), expected, "{wanted} near {near:?} in {anchors:?}");
+                    }
+                }
+            }
+        }
+    }
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use factum_engine::{Entry, Snapshot};
+use factum_engine::{Entry, Snapshot, Wanted};
 
 use super::pages::{Page, Pager};
 use super::payload::{Decoder, Keys, Parts, TRUNCATION, senseless};
@@ -73,9 +73,9 @@ impl Pager for StreamPager {
     fn page(&mut self, items: usize) -> Result<Page<RecordedEvent>> {
         let snapshot = self.source.snapshot()?;
         let keys = self.source.keys();
-        let key = keys.stream(self.stream.as_str());
+        let stream = snapshot.sequence(keys.stream(self.stream.as_str()))?;
         // What is appended while it is read belongs to another read.
-        self.to = self.to.min(snapshot.count(key)?);
+        self.to = self.to.min(stream.count());
         self.from = self.from.max(first_version(&snapshot, keys, self.stream.as_str())?);
         if self.from > self.to {
             return Ok(Page::end());
@@ -85,7 +85,7 @@ impl Pager for StreamPager {
             Direction::Forward => (self.from, self.to.min(self.from.saturating_add(more))),
             Direction::Backward => (self.from.max(self.to.saturating_sub(more)), self.to),
         };
-        let mut positions = snapshot.numbered(key, from, to)?;
+        let mut positions = stream.numbered(from, to)?;
         if self.direction == Direction::Backward {
             positions.reverse();
         }
@@ -95,7 +95,8 @@ impl Pager for StreamPager {
             return Err(crate::Error::Corrupt { reason, source: None });
         }
         let mut last = None;
-        let events = read_at(&snapshot, &positions, &mut self.decoder, |entry| last = Some(entry.number), |_| true)?;
+        let wanted = stream.wanted(&positions);
+        let events = read_at(&snapshot, wanted, &mut self.decoder, |entry| last = Some(entry.number), |_| true)?;
         if let Some(last) = last {
             match self.direction {
                 Direction::Forward => self.from = last + 1,
@@ -109,12 +110,12 @@ impl Pager for StreamPager {
 /// Reads events at scattered positions, those that are wanted, up to a page's worth of bytes. `passed` is told of each that was looked at.
 fn read_at(
     snapshot: &Snapshot,
-    positions: &[u64],
+    positions: Wanted<'_>,
     decoder: &mut Decoder,
     mut passed: impl FnMut(&Entry<'_>),
     mut wanted: impl FnMut(&RecordedEvent) -> bool,
 ) -> Result<Vec<RecordedEvent>> {
-    let mut events = Vec::with_capacity(positions.len());
+    let mut events = Vec::with_capacity(positions.count());
     let mut bytes = 0;
     let mut failure = None;
     snapshot.entries(positions, |entry| {
@@ -190,7 +191,7 @@ impl LogPager {
         let mut passed = 0;
         let query = &self.options.query;
         let pass = |entry: &Entry<'_>| passed = entry.position;
-        let events = read_at(snapshot, &positions, &mut self.decoder, pass, |event| {
+        let events = read_at(snapshot, (&positions).into(), &mut self.decoder, pass, |event| {
             query.matches_event(event) && truncations.is_readable(event, &mut failure)
         })?;
         if let Some(error) = failure {
