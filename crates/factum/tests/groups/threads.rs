@@ -34,7 +34,9 @@ pub(crate) async fn order_is_kept(subject: Arc<dyn Subject>) -> Outcome {
         let mut recording = std::pin::pin!(record_and_wait(&store, seed));
         loop {
             tokio::select! {
-                keys = &mut recording => break keys?,
+                keys = &mut recording => break keys,
+                // One that has failed ends before it is told to, and says why below.
+                () = ended(&threads) => break Err("a consumer has ended".into()),
                 () = tokio::time::sleep(Duration::from_millis(50 + chance.below(250))), if disturbed < DISTURBANCES_MAX => {
                     let (orders, _) = &threads[usize::try_from(chance.below(CONSUMERS as u64))?];
                     // A thread that still has to do what it was told is told nothing; one that has failed says why at its end.
@@ -49,6 +51,7 @@ pub(crate) async fn order_is_kept(subject: Arc<dyn Subject>) -> Outcome {
         _ = orders.send(Order::Stop).await;
         tokio::task::spawn_blocking(move || thread.join()).await?.map_err(|_| "a consumer panicked")??;
     }
+    let keys = keys?;
     judge(subject.name(), &said, &keys, seed, disturbed)?;
     Ok(store.close().await?)
 }
@@ -57,6 +60,13 @@ async fn record_and_wait(store: &SharedStore, seed: u64) -> Outcome<std::collect
     let keys = record(store, &mut Chance(seed + 1)).await?;
     wait_for_the_end(store).await?;
     Ok(keys)
+}
+
+/// Waits until one of them has ended.
+async fn ended(threads: &[Thread]) {
+    while !threads.iter().any(|(_, thread)| thread.is_finished()) {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
 }
 
 type Thread = (tokio::sync::mpsc::Sender<Order>, std::thread::JoinHandle<Outcome>);
@@ -74,11 +84,19 @@ fn start(store: &SharedStore, said: &Said, number: &Arc<AtomicU64>, seed: u64) -
                 let hands = (0..3).map(|hand| {
                     let (consumer, say) = (consumer.clone(), say.clone());
                     let who = format!("{own}.{hand}");
-                    tokio::spawn(async move { work(&consumer, &who, &say, Chance(seed + own * 3 + hand)).await })
+                    async move { work(&consumer, &who, &say, Chance(seed + own * 3 + hand)).await }
                 });
-                let hands: Vec<_> = hands.collect();
+                let mut hands: tokio::task::JoinSet<_> = hands.collect();
                 loop {
-                    match heard.recv().await {
+                    let order = tokio::select! {
+                        order = heard.recv() => order,
+                        // Nobody has told it to.
+                        Some(ended) = hands.join_next() => {
+                            ended??;
+                            return Err("a hand has ended by itself".into());
+                        }
+                    };
+                    match order {
                         // The whole thread sleeps, with its heartbeats, its reading and its handlers.
                         Some(Order::Sleep) => std::thread::sleep(LEASE * 2),
                         Some(Order::Restart) => return Ok(false),
@@ -86,8 +104,8 @@ fn start(store: &SharedStore, said: &Said, number: &Arc<AtomicU64>, seed: u64) -
                     }
                 }
                 consumer.stop().await?;
-                for hand in hands {
-                    hand.await??;
+                while let Some(ended) = hands.join_next().await {
+                    ended??;
                 }
                 Outcome::Ok(true)
             });

@@ -211,7 +211,10 @@ impl Lane {
         self.read = self.read.max(position);
         if was_behind && self.read >= self.known {
             self.keys.values_mut().for_each(|key| key.resuming = false);
+            let before = self.keys.len();
             self.keys.retain(|_, key| !key.is_done());
+            // The record still has them.
+            self.changes += u64::from(self.keys.len() < before);
         }
     }
 
@@ -523,6 +526,34 @@ mod tests {
             metadata: bytes::Bytes::new(),
             tags: Vec::new(),
         }
+    }
+
+    /// The bug: a lane was taken over in which a key's last event was done, and its record still had the key. Its new owner forgot the key once it
+    /// had read up to where the lane was, which was no change to be written. So the record, and with it the group, stayed behind for ever.
+    #[test]
+    fn a_key_with_nothing_left_leaves_the_record_too() {
+        let at = GlobalPosition::from_number;
+        let cursor = Cursor {
+            key: "done".to_owned(),
+            after: at(4),
+            next_version: Some(5),
+            attempts: 0,
+            begun: false,
+            suspect: false,
+            wait: None,
+            event: None,
+            parked: false,
+            order: None,
+        };
+        let (now, record) = (Instant::now(), LaneRecord { owner: None, token: 1, read: at(9), keys: vec![cursor] });
+        let mut lane = Lane::taken_over(&record, RecordVersion::new(1), now, None);
+        assert!(!lane.is_changed());
+        lane.passed(at(8));
+        assert!(!lane.is_changed());
+        lane.passed(at(9));
+        assert!(lane.is_changed());
+        assert_eq!(lane.record(None, now), LaneRecord { owner: None, token: 1, read: at(9), keys: Vec::new() });
+        assert_eq!(lane.position(), at(9));
     }
 
     /// The bug: a lane was taken over that had read up to 9. One of its keys was behind, at 2, so the new owner read again from there. Another
