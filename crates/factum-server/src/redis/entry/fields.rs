@@ -7,14 +7,16 @@ use factum::{EventType, NewEvent};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
+use super::alike::{Alike, Common};
 use super::{ALL_IN_DATA, EntryId, ID_MEMBER, IS_DATA, IS_MEMBER, IS_METADATA, IS_TYPE, MEMBER, ONLY_DATA, TEXT_BYTES_MAX};
 
 /// The type of an entry that has no field for it.
 const DEFAULT_TYPE: &str = "Entry";
 
-/// The metadata of the event that came last.
+/// The metadata of the event that came last, and what entries had that came before.
 #[derive(Debug, Default)]
 pub(crate) struct LastMetadata {
+    alike: Alike,
     shared: Bytes,
     /// Where the next one is put together.
     text: Vec<u8>,
@@ -45,11 +47,25 @@ pub(crate) fn event_of(
     type_fields: &[Box<[u8]>],
     last: &mut LastMetadata,
 ) -> NewEvent {
-    let event_type = type_of(fields, type_fields);
     let id_in_uuid = id.uuid(generation);
+    if let Some(id) = id_in_uuid
+        && let Some(Common { data, event_type, metadata }) = last.alike.find(fields)
+    {
+        let (event_type, metadata) = (event_type.clone(), metadata.clone());
+        return NewEvent { id, event_type, data: share(*data), metadata, tags: Vec::new(), occurred_at: None };
+    }
+    let event_type = type_of(fields, type_fields);
     let data_field = pairs(fields).position(|(name, _)| name == b"data");
     let (data, metadata) = match data_field {
-        Some(place) => (share(place * 2 + 1), listed(fields, Some(place), &event_type, id_in_uuid.is_none().then_some(id), last)),
+        Some(place) => {
+            let metadata = listed(fields, Some(place), &event_type, id_in_uuid.is_none().then_some(id), last);
+            // The data may be what the type is taken from.
+            if id_in_uuid.is_some() && !type_fields.iter().any(|field| field[..] == *b"data") {
+                let common = Common { data: place * 2 + 1, event_type: event_type.clone(), metadata: metadata.clone() };
+                last.alike.keep(fields, common);
+            }
+            (share(place * 2 + 1), metadata)
+        }
         None if is_plain(fields) => {
             let metadata = match id_in_uuid {
                 Some(_) => Bytes::from_static(ALL_IN_DATA),

@@ -5,6 +5,7 @@
 //! 0 it is the event's type, 1 it is the event's data, 3 it is the member of the data that has the field's name, and 16 + n it is the first
 //! n bytes of the metadata, of which the last is a closing brace. Bytes that are not text are an object `{"b": base64}`.
 
+mod alike;
 mod fields;
 mod id;
 mod reading;

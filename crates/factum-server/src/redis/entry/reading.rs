@@ -173,8 +173,11 @@ mod tests {
 
     fn there_and_back(fields: &[&[u8]], id: EntryId) -> RecordedEvent {
         let share = |place: usize| Bytes::copy_from_slice(fields[place]);
-        let event =
-            event_of(fields, share, id, 0, &[b"event_type".as_slice().into(), b"type".as_slice().into()], &mut LastMetadata::default());
+        let (type_fields, mut last) = ([b"event_type".as_slice().into(), b"type".as_slice().into()], LastMetadata::default());
+        let event = event_of(fields, share, id, 0, &type_fields, &mut last);
+        // The second time it is known what it has in common with the first.
+        let again = event_of(fields, share, id, 0, &type_fields, &mut last);
+        assert_eq!(factum::NewEvent { id: event.id, ..again }, event);
         let recorded = RecordedEvent {
             position: GlobalPosition::START,
             stream: StreamId::new("Order-1").expect("valid"),
