@@ -1,7 +1,7 @@
 //! The embedded log of Factum: synchronous, bytes in and out.
 //!
 //! It knows entries and keys, not events: an entry is some bytes at a position, found again under the keys that an [`Indexer`]
-//! names for it. One thread writes ([`Engine`]), in batches with one sync each; any number reads ([`Snapshot`]), without waiting for it.
+//! names for it. One thread at a time writes ([`Engine`]), in batches with one sync each; any number reads ([`Snapshot`]), without waiting for it.
 //! The log is the only truth; every other file can be deleted and is made again. The files are drawn in `docs/format.md`.
 
 #![expect(
@@ -11,6 +11,7 @@
 
 mod ahead;
 mod compaction;
+mod desk;
 pub mod disk;
 mod engine;
 mod error;

@@ -5,8 +5,8 @@ mod support;
 use std::sync::Arc;
 
 use factum_engine::disk::{Disk, RealDisk};
-use factum_engine::{Decision, Error, Failure, Indexer, Key, KeyMaker, Options, Pending, Proposal, Take, Terms, verify};
-use support::{ALL_STREAMS, ALL_TYPES, RECORD, STREAM, TYPE, Words, append, follow, open, payloads};
+use factum_engine::{Decision, Engine, Error, Failure, Indexer, Key, KeyMaker, Options, Pending, Proposal, Take, Terms, verify};
+use support::{ALL_STREAMS, ALL_TYPES, RECORD, STREAM, TYPE, Words, append, append_by, follow, open, payloads};
 
 fn small() -> Options {
     Options { segment_bytes_max: 16 << 10, memtable_bytes_max: 20 << 10, fill_ahead: true, dead_percent_max: 50 }
@@ -87,6 +87,43 @@ fn a_second_writer_is_told_who_has_it_and_a_reader_reads_along() {
     assert_eq!(payloads(&follower.snapshot().expect("whole"), 0), payloads(&engine.snapshot(), 0));
 }
 
+#[test]
+fn callers_who_write_themselves_and_the_writer_take_turns() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let engine = open(directory.path(), small()).expect("it opens");
+    let (threads, each) = (6, 150);
+    std::thread::scope(|scope| {
+        for thread in 0..threads {
+            let engine = &engine;
+            scope.spawn(move || {
+                let mut last = 0;
+                for number in 0..each {
+                    let propose = if (thread + number) % 3 == 0 { Engine::propose } else { Engine::propose_here };
+                    let payload = format!("s{thread} t {number}");
+                    let position = append_by(engine, propose, &[&payload, &payload], &[]).expect("it is recorded");
+                    assert!(position > last && engine.snapshot().last() > position, "it is there when it is answered");
+                    last = position;
+                }
+            });
+        }
+    });
+    // Alone, with a writer that sleeps most of the time.
+    for number in 0..each {
+        append_by(&engine, Engine::propose_here, &[&format!("alone t {number}")], &[]).expect("it is recorded");
+    }
+    engine.close();
+    let refused = append_by(&engine, Engine::propose_here, &["alone t 0"], &[]);
+    assert!(matches!(refused, Err(Failure::NotRecorded(Error::Closed))), "{refused:?}");
+    drop(engine);
+    let all = payloads(&open(directory.path(), small()).expect("it opens").snapshot(), 0);
+    let of = |stream: &str| all.iter().filter(|payload| payload.split(' ').next() == Some(stream)).cloned().collect::<Vec<_>>();
+    for thread in 0..threads {
+        let twice = |number| std::iter::repeat_n(format!("s{thread} t {number}"), 2);
+        assert_eq!(of(&format!("s{thread}")), (0..each).flat_map(twice).collect::<Vec<_>>());
+    }
+    assert_eq!(of("alone"), (0..each).map(|number| format!("alone t {number}")).collect::<Vec<_>>());
+}
+
 /// A proposal with a bug ended the writer's thread: whoever came later waited for ever, and so did closing.
 #[test]
 fn when_the_writer_is_gone_nobody_waits_for_it() {
@@ -98,16 +135,18 @@ fn when_the_writer_is_gone_nobody_waits_for_it() {
 
         fn settle(self: Box<Self>, _outcome: Result<(), Failure>) {}
     }
-    let directory = tempfile::tempdir().expect("a directory");
-    let engine = open(directory.path(), small()).expect("it opens");
-    append(&engine, &["a t 1"], &[]).expect("it is recorded");
-    engine.propose(Box::new(Bug));
-    let refused = std::iter::repeat_with(|| append(&engine, &["a t 2"], &[])).find(Result::is_err);
-    assert!(matches!(refused, Some(Err(Failure::NotRecorded(Error::Closed)))), "{refused:?}");
-    assert_eq!(payloads(&engine.snapshot(), 0)[0], "a t 1", "reading goes on");
-    engine.close();
-    drop(engine);
-    assert_eq!(payloads(&open(directory.path(), small()).expect("it opens").snapshot(), 0)[0], "a t 1");
+    for propose in [Engine::propose, Engine::propose_here] {
+        let directory = tempfile::tempdir().expect("a directory");
+        let engine = open(directory.path(), small()).expect("it opens");
+        append(&engine, &["a t 1"], &[]).expect("it is recorded");
+        propose(&engine, Box::new(Bug));
+        let refused = std::iter::repeat_with(|| append_by(&engine, propose, &["a t 2"], &[])).find(Result::is_err);
+        assert!(matches!(refused, Some(Err(Failure::NotRecorded(Error::Closed)))), "{refused:?}");
+        assert_eq!(payloads(&engine.snapshot(), 0)[0], "a t 1", "reading goes on");
+        engine.close();
+        drop(engine);
+        assert_eq!(payloads(&open(directory.path(), small()).expect("it opens").snapshot(), 0)[0], "a t 1");
+    }
 }
 
 /// The index could not be written; the writer waited for that to end, and closing waited for the writer, for ever.

@@ -45,6 +45,16 @@ pub(crate) fn follow(directory: &Path) -> Result<Follower, Error> {
 
 /// Appends entries (and writes to records) and waits until they are durable. Returns the first position.
 pub(crate) fn append(engine: &Engine, payloads: &[&str], records: &[(&str, Option<&str>)]) -> Result<u64, Failure> {
+    append_by(engine, Engine::propose, payloads, records)
+}
+
+/// As [`append`], proposed in this way.
+pub(crate) fn append_by(
+    engine: &Engine,
+    propose: fn(&Engine, Box<dyn Proposal>),
+    payloads: &[&str],
+    records: &[(&str, Option<&str>)],
+) -> Result<u64, Failure> {
     let mut draft = Draft::default();
     for payload in payloads {
         let terms = Words.terms(engine.keys(), payload.as_bytes()).expect("three words");
@@ -54,7 +64,7 @@ pub(crate) fn append(engine: &Engine, payloads: &[&str], records: &[(&str, Optio
         draft.record(engine.keys().key(RECORD, name.as_bytes()), name.as_bytes(), 1, value.map(str::as_bytes));
     }
     let (answer, answered) = sync_channel(1);
-    engine.propose(Box::new(Plain { draft: Some(draft), position: Mutex::new(0), answer }));
+    propose(engine, Box::new(Plain { draft: Some(draft), position: Mutex::new(0), answer }));
     answered.recv().expect("every proposal is settled")
 }
 

@@ -132,6 +132,10 @@ impl<P: Projection<SqlRows>> EventStore for Inline<P> {
         Ok(receipt.expect("there is no bound that events could be beyond"))
     }
 
+    async fn append_alone(&self, append: Append) -> Result<Receipt> {
+        self.append(append).await
+    }
+
     fn read_stream(&self, stream: &StreamId, options: ReadStream) -> EventStream {
         self.store.read_stream(stream, options)
     }

@@ -65,6 +65,12 @@ pub trait EventStore: Send + Sync {
     ///   except that an append of records alone, which has no ids, is recognised only by the versions that it expects.
     async fn append(&self, append: Append) -> Result<Receipt>;
 
+    /// Appends as [`EventStore::append`], for a caller who has nothing else to do on this thread until it returns: a store may use the thread
+    /// to wait for a quick disk itself, instead of having another one do that.
+    async fn append_alone(&self, append: Append) -> Result<Receipt> {
+        self.append(append).await
+    }
+
     /// Reads one stream. A stream that does not exist, or has no events in the range, gives none.
     ///
     /// # Behavior

@@ -61,6 +61,10 @@ impl EventStore for Lossy {
         if takes_one(&self.lost_after) { Err(lost()) } else { Ok(receipt) }
     }
 
+    async fn append_alone(&self, append: Append) -> Result<Receipt> {
+        self.append(append).await
+    }
+
     fn read_stream(&self, stream: &StreamId, options: ReadStream) -> EventStream {
         self.store.read_stream(stream, options)
     }

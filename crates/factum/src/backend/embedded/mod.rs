@@ -127,6 +127,15 @@ impl Embedded {
         Self::open(path, options)
     }
 
+    /// An append, ready to be proposed.
+    fn prepare(&self, append: Append) -> Result<AppendRequest> {
+        check_shape(&append, &self.limits)?;
+        self.source.check_writable()?;
+        let mut request = AppendRequest::new(append, self.source.keys());
+        request.look_up(&self.source)?;
+        Ok(request)
+    }
+
     async fn request<D: Decide>(&self, decide: D) -> Result<D::Answer> {
         let (request, answer) = Request::new(decide, self.source.keys().clone());
         self.source.propose(request);
@@ -191,11 +200,13 @@ impl EventStore for Embedded {
     }
 
     async fn append(&self, append: Append) -> Result<Receipt> {
-        check_shape(&append, &self.limits)?;
-        self.source.check_writable()?;
-        let mut request = AppendRequest::new(append, self.source.keys());
-        request.look_up(&self.source)?;
-        self.request(request).await
+        self.request(self.prepare(append)?).await
+    }
+
+    async fn append_alone(&self, append: Append) -> Result<Receipt> {
+        let (request, answer) = Request::new(self.prepare(append)?, self.source.keys().clone());
+        self.source.propose_here(request);
+        wait_for(answer).await
     }
 
     fn read_stream(&self, stream: &StreamId, options: ReadStream) -> EventStream {

@@ -71,6 +71,14 @@ impl Source {
         }
     }
 
+    /// As [`Source::propose`], for a caller who has nothing else to do until the answer is there.
+    pub(super) fn propose_here(&self, proposal: Box<dyn Proposal>) {
+        match &self.log {
+            Log::Own(engine) => engine.propose_here(proposal),
+            Log::Followed(_) => unreachable!("checked before"),
+        }
+    }
+
     pub(super) async fn wait_after(&self, position: u64) -> Result<()> {
         let mut head = self.head.clone();
         loop {

@@ -79,6 +79,10 @@ impl<D: Defect> EventStore for Defective<D> {
         self.defect.append(&self.sound, append).await
     }
 
+    async fn append_alone(&self, append: Append) -> Result<Receipt> {
+        self.append(append).await
+    }
+
     fn read_stream(&self, stream: &StreamId, options: ReadStream) -> EventStream {
         self.defect.read_stream(&self.sound, stream, options)
     }

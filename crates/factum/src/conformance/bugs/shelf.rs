@@ -84,6 +84,10 @@ impl EventStore for Opened {
         self.memory()?.append(append).await
     }
 
+    async fn append_alone(&self, append: Append) -> Result<Receipt> {
+        self.append(append).await
+    }
+
     fn read_stream(&self, stream: &StreamId, options: ReadStream) -> EventStream {
         self.stream_of(|memory| memory.read_stream(stream, options))
     }
