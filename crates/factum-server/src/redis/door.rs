@@ -80,12 +80,13 @@ impl Door {
     /// - It leaves requests for the next call where the answers before them should be sent first: because they are many, or because the next
     ///   request waits for something.
     /// - The caller may drop the future: what was under way is done or not, nobody hears of it, and nothing else suffers.
+    // What is rare stands in boxes of its own, so that what each request takes is small.
     pub(crate) async fn run(&self, session: &mut Session, requests: &mut VecDeque<Request>, out: &mut Output) {
         while let Some(request) = requests.front()
             && unit::is_held(self, session, request)
         {
             session.client.set_paused(true);
-            self.pause.changed().await;
+            Box::pin(self.pause.changed()).await;
             session.client.set_paused(false);
         }
         let mut units = unit::take(self, session, requests);
@@ -99,7 +100,7 @@ impl Door {
                 let text =
                     "ERR what this request needs can't be read from the store, or changes faster than it can be read; nothing was done";
                 choose_as_before(session, &rest[0]);
-                self.answer(&rest[0], Plan::Reply(Reply::error(text)), out).await;
+                self.reply(&rest[0], &Reply::error(text), out);
                 rest = &mut rest[1..];
                 continue;
             }
@@ -127,7 +128,7 @@ impl Door {
                             count += 1;
                             choose_as_before(session, unit);
                             let reply = if let Work::Ready(reply) = &unit.work { reply } else { &reply };
-                            self.answer(unit, Plan::Reply(reply.clone()), out).await;
+                            self.reply(unit, reply, out);
                         }
                         rest = &mut rest[count..];
                         continue;
@@ -143,23 +144,28 @@ impl Door {
                         answer = commands::do_afterwards(self, session, exec, answer);
                     }
                 }
-                self.answer(unit, answer, out).await;
-                out.make_room().await;
+                match &answer {
+                    Plan::Reply(reply) => self.reply(unit, reply, out),
+                    _ => Box::pin(self.answer(unit, answer, out)).await,
+                }
+                if out.is_full() {
+                    Box::pin(out.make_room()).await;
+                }
             }
             rest = left;
             match stop {
                 None => {}
                 Some(Stopped::Load(loads)) => {
-                    if let Err(failed) = self.keyspace.load(loads).await {
+                    if let Err(failed) = Box::pin(self.keyspace.load(loads)).await {
                         choose_as_before(session, &rest[0]);
-                        self.answer(&rest[0], Plan::Reply(error::of_store(&failed)), out).await;
+                        self.reply(&rest[0], &error::of_store(&failed), out);
                         rest = &mut rest[1..];
                     }
                 }
                 Some(Stopped::Own) => {
                     if let Work::Own(data) = &rest[0].work {
-                        let reply = commands::carry_out_own(self, data).await;
-                        self.answer(&rest[0], Plan::Reply(reply), out).await;
+                        let reply = Box::pin(commands::carry_out_own(self, data)).await;
+                        self.reply(&rest[0], &reply, out);
                     }
                     rest = &mut rest[1..];
                 }
@@ -169,8 +175,8 @@ impl Door {
                 }
                 Some(Stopped::Blocked(blocked, deadline)) => {
                     tries = 0;
-                    if let Some(reply) = wait(session, &blocked, deadline).await {
-                        self.answer(&rest[0], Plan::Reply(reply), out).await;
+                    if let Some(reply) = Box::pin(wait(session, &blocked, deadline)).await {
+                        self.reply(&rest[0], &reply, out);
                         rest = &mut rest[1..];
                     } else if let Work::Data(data) = &mut rest[0].work {
                         data.resume.is_over = deadline.is_some_and(|deadline| deadline <= Instant::now());
@@ -193,6 +199,11 @@ impl Door {
         }
         let mut state = self.keyspace.lock();
         let state = &mut *state;
+        if units.len() >= LOOKED_AHEAD_MIN {
+            state.look_ahead(
+                units.iter().filter_map(|unit| if let Work::Data(data) = &unit.work { Some(data) } else { None }).flat_map(Data::names),
+            );
+        }
         let now = keyspace::now();
         let mut wait = 0;
         let mut stop = None;
@@ -255,9 +266,20 @@ impl Door {
         Carried { answers, waiting: state.waiter(wait), stop }
     }
 
-    /// Adds an answer, if the connection wants it.
+    /// Adds a reply, if the connection wants it.
+    fn reply(&self, unit: &Unit, reply: &Reply, out: &mut Output) {
+        self.counters.called(unit.command, reply);
+        if !unit.is_wanted {
+            return;
+        }
+        if let Err(failed) = out.push_checked(reply, unit.protocol) {
+            out.push(&error::of_store(&failed), unit.protocol);
+        }
+    }
+
+    /// Adds an answer that has to be put together, if the connection wants it.
     async fn answer(&self, unit: &Unit, answer: Plan, out: &mut Output) {
-        self.counters.called(unit.command, if let Plan::Reply(reply) = &answer { reply } else { &Reply::OK });
+        self.counters.called(unit.command, &Reply::OK);
         if !unit.is_wanted {
             return;
         }
@@ -273,6 +295,8 @@ impl Door {
 const OVERTAKEN_MAX: usize = 100;
 /// So often what a request needs is read before it is given up.
 const TRIES_MAX: usize = 1_000;
+/// So many requests are worth a look at all of their keys before the first is carried out.
+const LOOKED_AHEAD_MIN: usize = 8;
 /// How many requests are looked ahead for keys to load.
 const LOADED_TOGETHER_MAX: usize = 256;
 

@@ -71,6 +71,10 @@ const CLOSED_EVENTS_MIN: usize = 1_024;
 /// So many batches wait; the next one takes what comes after.
 const CLOSED_MAX: usize = 4;
 
+/// What one connection asks for at a time is small up to so many events and bytes.
+const SMALL_EVENTS_MAX: usize = 128;
+const SMALL_BYTES_MAX: usize = 64 << 10;
+
 /// What an event takes besides its content, at most about.
 const EVENT_BYTES: usize = 128;
 
@@ -88,6 +92,8 @@ pub(super) enum Written {
 pub(super) struct Sealed {
     pub(super) append: Append,
     pub(super) written: Vec<Written>,
+    /// It is small, and only one connection waits for it.
+    pub(super) is_small: bool,
 }
 
 impl State {
@@ -106,7 +112,7 @@ impl State {
     pub(super) fn seal(&mut self) -> Sealed {
         if let Some(batch) = self.closed.pop_front() {
             self.sent = Some(batch.waiters);
-            return Sealed { append: Append { streams: batch.parts, ..Append::default() }, written: Vec::new() };
+            return Sealed { append: Append { streams: batch.parts, ..Append::default() }, written: Vec::new(), is_small: false };
         }
         let batch = std::mem::take(&mut self.open);
         self.open_number += 1;
@@ -148,8 +154,9 @@ impl State {
             append.streams.push(names::event(&changes));
             self.named(Missed::Changes(changes));
         }
+        let is_small = batch.waiters.len() <= 1 && batch.events <= SMALL_EVENTS_MAX && batch.bytes <= SMALL_BYTES_MAX;
         self.sent = Some(batch.waiters);
-        Sealed { append, written }
+        Sealed { append, written, is_small }
     }
 
     /// Notes the versions that the records of a batch have now.

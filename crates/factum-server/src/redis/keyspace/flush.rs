@@ -19,15 +19,22 @@ impl Keyspace {
     pub(super) async fn flush(self: Arc<Self>) {
         loop {
             self.sent.notified().await;
-            while let Some(Sealed { append, written }) = self.next_batch() {
+            let mut has_waited = false;
+            while let Some(Sealed { append, written, is_small }) = self.next_batch() {
                 let result = if append.streams.is_empty() && append.records.is_empty() {
                     Ok(None)
                 } else {
                     let events: usize = append.streams.iter().map(|stream| stream.events.len()).sum();
                     self.appends.fetch_add(1, Ordering::Relaxed);
                     self.appended_events.fetch_add(events as u64, Ordering::Relaxed);
-                    self.store.append(append).await.map(Some)
+                    // Nobody came while another batch was on its way, so nobody is kept from anything while this thread waits for the disk.
+                    if is_small && !has_waited {
+                        self.store.append_alone(append).await.map(Some)
+                    } else {
+                        self.store.append(append).await.map(Some)
+                    }
                 };
+                has_waited = true;
                 self.complete(result, written);
             }
         }

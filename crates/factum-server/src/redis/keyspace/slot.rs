@@ -120,6 +120,11 @@ impl Slot {
         }
     }
 
+    /// Touches what most commands need of it; the number says nothing.
+    pub(super) fn glance(&self) -> u64 {
+        self.changed_in ^ self.stamp ^ self.stream.as_ref().map_or(0, |stream| stream.glance())
+    }
+
     pub(super) fn standing(&self) -> Announced {
         let end = if let Value::Hash(hash) = &self.value { hash.end() } else { None };
         Announced { kind: self.kind(), expires: self.expires.into_iter().chain(end).min() }

@@ -427,8 +427,24 @@ impl State {
 
     /// What is not known of these keys, given by their databases and names.
     pub(crate) fn unknown<'k>(&self, names: impl Iterator<Item = (u32, &'k [u8])>) -> Vec<Load> {
-        let unknown = names.filter(|name| !self.slots.contains_key(name as &dyn Named));
-        unknown.map(|(database, name)| Load::Slot(Key { database, name: super::own(name) })).collect()
+        let mut seen = 0;
+        let unknown = names.filter(|name| match self.slots.get(name as &dyn Named) {
+            Some(slot) => {
+                seen ^= slot.glance();
+                false
+            }
+            None => true,
+        });
+        let unknown = unknown.map(|(database, name)| Load::Slot(Key { database, name: super::own(name) })).collect();
+        std::hint::black_box(seen);
+        unknown
+    }
+
+    /// Looks at what stands at keys that are about to be needed one after another. What of it is not in the processor's caches is fetched
+    /// for several keys at a time so, instead of for each when its command waits for it.
+    pub(crate) fn look_ahead<'k>(&self, names: impl Iterator<Item = (u32, &'k [u8])>) {
+        let slots = names.filter_map(|name| self.slots.get(&name as &dyn Named));
+        std::hint::black_box(slots.fold(0, |seen, slot| seen ^ slot.glance()));
     }
 
     /// Lets go of what was read only to be copied.

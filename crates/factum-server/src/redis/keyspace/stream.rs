@@ -80,6 +80,11 @@ impl Stream {
         }
     }
 
+    /// Touches what adding an entry needs of it; the number says nothing.
+    pub(super) fn glance(&self) -> u64 {
+        self.version ^ self.last_id.ms ^ self.next_group ^ self.id.as_str().len() as u64 ^ self.ids.tail.back().map_or(0, |id| id.seq)
+    }
+
     /// How many entries there are.
     pub(crate) fn len(&self) -> u64 {
         self.version - self.base - self.hidden.count()

@@ -87,6 +87,11 @@ impl Output {
         Ok(())
     }
 
+    /// Whether there is so much that it is to be sent before more is added, or nothing can be sent any more.
+    pub(crate) fn is_full(&self) -> bool {
+        self.bytes.len() >= FULL_BYTES || self.failure.is_some()
+    }
+
     /// Sends what is there, if that is much, so that the memory is bounded however much is answered.
     ///
     /// What can't be sent is dropped, and so is all that is added later; whoever has the connection hears of it from [`Output::send`].
