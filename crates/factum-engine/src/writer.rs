@@ -230,6 +230,7 @@ impl Writer {
                 let full = Arc::clone(&self.table);
                 self.freeze_table();
                 self.table.reserve_as(&full);
+                self.table.remember_from(&full);
             }
             Ok(()) => {}
             Err(Failure::NotRecorded(error) | Failure::Unknown(error)) => return Err(error),
@@ -388,6 +389,12 @@ impl Pending<'_> {
     /// As [`Pending::count`].
     pub fn positions(&self, key: Key, after: u64, up_to: u64, take: Take, limit: usize) -> Result<Vec<u64>> {
         self.view.tables.values(key, (after, up_to), take == Take::Lowest, limit)
+    }
+
+    /// Says that these sequences, and keys of theirs, will be asked for: looking at all of them at once is quicker than at one after the
+    /// other.
+    pub fn look_ahead<'k>(&self, parts: impl Iterator<Item = (Key, &'k [Key])> + Clone) {
+        self.view.tables.look_ahead(parts);
     }
 
     /// Which of these keys any entry can be found under, by their places among them, rising, where only entries of one sequence can have

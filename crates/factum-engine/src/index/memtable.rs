@@ -90,6 +90,10 @@ impl Hasher for KeyHasher {
     }
 }
 
+fn shard_of(key: Key) -> usize {
+    (key.spread() >> 40) as usize % SHARDS
+}
+
 impl Memtable {
     pub(crate) fn new(from: Location, after: u64, last_time: u64) -> Self {
         Self {
@@ -108,7 +112,7 @@ impl Memtable {
     }
 
     fn shard(&self, key: Key) -> &RwLock<Shard> {
-        &self.shards[(key.spread() >> 40) as usize % SHARDS]
+        &self.shards[shard_of(key)]
     }
 
     /// The end of the last frame noted.
@@ -252,6 +256,27 @@ impl Memtable {
         }
     }
 
+    /// Touches what adding to sequences, and asking for keys of theirs, needs here; and tells of each key after which position the tables
+    /// before this one have to be asked for it, if that is known and any has to be. The number says nothing.
+    pub(crate) fn glance<'k>(&self, parts: impl Iterator<Item = (Key, &'k [Key])> + Clone, mut tell: impl FnMut(Key, u64)) -> u64 {
+        let mut seen = 0;
+        let shards = self.shards.each_ref().map(|shard| shard.read().expect("no holder of this lock panics"));
+        let before = self.before.lock().expect("no holder of this lock panics");
+        for (sequence, keys) in parts.clone() {
+            let values = shards[shard_of(sequence)].terms.get(&sequence);
+            seen ^= values.and_then(|(_, values)| values.last()).copied().unwrap_or_default();
+            if values.is_none_or(|(base, _)| *base > 0)
+                && let Some(before) = before.get(&sequence).filter(|before| before.count > 0)
+            {
+                keys.iter().for_each(|key| tell(*key, before.after));
+            }
+        }
+        drop((shards, before));
+        let singles = self.singles.read().expect("no holder of this lock panics");
+        let shorts = parts.flat_map(|(_, keys)| keys).filter_map(|key| key.as_short());
+        shorts.fold(seen, |seen, short| seen ^ singles.get(short).unwrap_or_default()).into()
+    }
+
     fn offset_of(&self, position: u64) -> u32 {
         u32::try_from(position - self.after).expect("a table is flushed long before 2^32 entries")
     }
@@ -303,6 +328,23 @@ impl Memtable {
         }
         before.insert(key, found);
         Ok(found)
+    }
+
+    /// Takes over what the table before this one knows of sequences, all of which is durable.
+    pub(crate) fn remember_from(&self, full: &Self) {
+        let earlier = full.before.lock().expect("no holder of this lock panics");
+        let mut before = self.before.lock().expect("no holder of this lock panics");
+        for shard in &full.shards {
+            let shard = shard.read().expect("no holder of this lock panics");
+            for (key, (base, values)) in shard.terms.iter().filter(|(key, _)| key.as_short().is_none()) {
+                let after = if *base == 0 { Some(full.after) } else { earlier.get(key).map(|before| before.after) };
+                if let Some(after) = after
+                    && before.len() < REMEMBERED_MAX
+                {
+                    before.insert(*key, Before { count: base + values.len() as u64, after });
+                }
+            }
+        }
     }
 
     /// Looks at what was before a key's values, and at the values, counted from `after`.

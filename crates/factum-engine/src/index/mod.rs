@@ -198,6 +198,14 @@ impl Tables {
         Ok(known)
     }
 
+    /// Looks at what adding to these sequences, and asking for these keys of theirs, is about to need. What of it is not in the processor's
+    /// caches is fetched for several at a time so, instead of for each when it is waited for.
+    pub(crate) fn look_ahead<'k>(&self, parts: impl Iterator<Item = (Key, &'k [Key])> + Clone) {
+        let mut asked = Vec::new();
+        let in_memory = self.active.glance(parts, |key, after| asked.push((key, after)));
+        std::hint::black_box(self.runs.iter().fold(in_memory, |seen, run| seen ^ run.glance(&asked)));
+    }
+
     /// As [`known_within`](Self::known_within), in the tables that no longer change: what any thread can do beforehand.
     pub(crate) fn look_up_within(&self, sequence: Key, keys: &[Key]) -> Result<Looked> {
         let after = self.before_active(sequence)?.after;
@@ -329,6 +337,41 @@ mod races {
         assert_eq!(tables.values_within(stream, id).expect("nothing fails"), [15]);
         tables.frozen = vec![Arc::new(merged)];
         assert_eq!(tables.values_within(stream, id).expect("nothing fails"), [15]);
+    }
+
+    /// A table that comes after a full one need not ask the files for what that one knew: it says the same.
+    #[test]
+    fn what_a_full_table_knew_of_sequences_is_what_the_tables_say() {
+        let keys = KeyMaker::new([0; 16]);
+        let key = |number: u8| keys.key(Kind(1), &[number]);
+        let table = |after: u64, rows: &[(u8, u64)], tables: &Tables| {
+            let table = Memtable::new(Location::new(1, 64 + after * 8), after, 0);
+            for (place, (number, base)) in rows.iter().enumerate() {
+                let base_of = || Ok::<u64, Error>(tables.before_active(key(*number))?.count);
+                let (count, _) = table.add(key(*number), after + 1 + place as u64, base_of).expect("nothing fails");
+                assert_eq!(count, base + 1);
+            }
+            table.extend(Location::new(1, 64 + (after + 10) * 8), after + 10, 0);
+            Arc::new(table)
+        };
+        let fresh = |after: u64| Arc::new(Memtable::new(Location::new(1, 64 + after * 8), after, 0));
+        let mut tables = Tables { runs: Vec::new(), frozen: Vec::new(), active: fresh(0) };
+        let first = table(0, &[(0, 0), (1, 0), (0, 1)], &tables);
+        tables = Tables { frozen: vec![first], active: fresh(10), ..tables };
+        let second = table(10, &[(0, 2), (2, 0), (0, 3)], &tables);
+        // What it asked for when it was the active one.
+        second.before(key(0), || tables.before_active(key(0))).expect("nothing fails");
+        let told = fresh(20);
+        told.remember_from(&second);
+        let unaware = Tables { frozen: vec![Arc::clone(&tables.frozen[0]), Arc::clone(&second)], active: fresh(20), ..tables };
+        let aware = Tables { active: told, ..unaware.clone() };
+        for number in 0..4 {
+            let say = |tables: &Tables| tables.before_active(key(number)).expect("nothing fails");
+            assert_eq!(say(&aware), say(&unaware), "{number}");
+        }
+        let never = || -> Result<Before> { unreachable!("it is remembered") };
+        assert_eq!(aware.active.before(key(0), never).expect("nothing fails"), Before { count: 4, after: 0 });
+        assert_eq!(aware.active.before(key(2), never).expect("nothing fails"), Before { count: 1, after: 10 });
     }
 
     /// Whoever appends looks ids up before the writer does. Meanwhile the table that is written to may be exchanged, and tables may be

@@ -19,6 +19,9 @@ use crate::{
 /// So many events for each stream are worth a look before the writer looks.
 const LOOKED_UP_MIN: usize = 16;
 
+/// So many streams in an append are worth a look at all that is known of them before the first is decided about.
+const LOOKED_AHEAD_MIN: usize = 8;
+
 /// A request with its answer, which is given when what it rests on is durable.
 pub(super) struct Request<D: Decide> {
     decide: D,
@@ -133,6 +136,14 @@ impl Decide for AppendRequest {
     type Answer = Receipt;
 
     fn decide(&mut self, log: &Pending<'_>, keys: &Keys) -> Result<(Receipt, Option<Draft>)> {
+        if self.keys.streams.len() >= LOOKED_AHEAD_MIN {
+            let ids = self.append.streams.iter().scan(&self.keys.ids[..], |rest, part| {
+                let (of_part, others) = rest.split_at(part.events.len());
+                *rest = others;
+                Some(of_part)
+            });
+            log.look_ahead(self.keys.streams.iter().copied().zip(ids));
+        }
         match admit(&self.append, &PendingLedger { log, keys, request: &self.keys })? {
             Admission::Duplicate(receipt) => Ok((receipt, None)),
             Admission::Fresh { versions, records } => {
