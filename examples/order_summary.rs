@@ -9,7 +9,7 @@
 
 use std::time::Duration;
 
-use factum::projection::{SqlRows, SqlTarget};
+use factum::projection::{SqlRows, SqlTarget, Versions};
 use factum::{
     EventStoreExt, ExpectedVersion, Handled, NewEvent, Projection, Projector, Query, Receipt, RecordedEvent, SharedStore, StreamId, Uuid,
     connect,
