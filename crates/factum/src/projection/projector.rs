@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::Notify;
 use tracing::Instrument;
 
 use super::Projection;
@@ -39,8 +38,6 @@ pub(super) struct Running {
     pub(super) build: Build,
     pub(super) claim: Claim,
     looked_for_replays: Option<Instant>,
-    /// Told when a transaction has begun, and the target has the most to do.
-    begun: Arc<Notify>,
 }
 
 /// Why a batch could not be applied.
@@ -170,19 +167,10 @@ where
                     self.apply_live(&mut running, &batch, to, live).await?;
                     batch.clear();
                 } else {
-                    // While the rows of a full batch are written, the next one is read. Not sooner: they wait for this thread until then.
+                    // While a full batch is written, the next one is read.
                     let mut next = Vec::with_capacity(self.batch_events_max.min(READ_AHEAD_MAX));
-                    let begun = Arc::clone(&running.begun);
-                    let apply = async {
-                        let applied = self.apply_live(&mut running, &batch, to, live).await;
-                        begun.notify_one();
-                        applied
-                    };
-                    let read = async {
-                        begun.notified().await;
-                        self.read(&mut subscription, &mut next).await
-                    };
-                    let (applied, read) = tokio::join!(apply, read);
+                    let (applied, read) =
+                        tokio::join!(self.apply_live(&mut running, &batch, to, live), self.read(&mut subscription, &mut next));
                     applied?;
                     (batch, ahead) = (next, Some(read));
                 }
@@ -257,7 +245,7 @@ where
             })?;
         }
         self.target.keep(rows).await?;
-        Ok(Running { build, claim, looked_for_replays: None, begun: Arc::default() })
+        Ok(Running { build, claim, looked_for_replays: None })
     }
 
     /// Applies events and moves the position to `to`; one by one where they fail together.
@@ -353,7 +341,6 @@ where
 
     async fn transact(&self, running: &Running, events: &[RecordedEvent], to: GlobalPosition) -> Result<(), Trouble> {
         let Some(mut rows) = self.target.begin(&running.build, running.claim, to).await? else { return Ok(()) };
-        running.begun.notify_one();
         self.projection.apply_all(events, &mut rows).await.map_err(Trouble::Projection)?;
         Ok(self.target.keep(rows).await?)
     }
