@@ -1,5 +1,7 @@
 //! A disk that takes its time: what a reader asks it for, and when.
 
+#[path = "support/opening.rs"]
+mod opening;
 mod support;
 
 use std::borrow::Cow;
@@ -10,8 +12,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use factum_engine::disk::{Access, Disk, DiskFile, Lock, RealDisk};
+use factum_engine::disk::DiskFile;
 use factum_engine::{Follower, Options};
+use opening::{Opening, Wrap};
 use support::{STREAM, Words, append, follow, open, payloads};
 
 const PAGE_BYTES: u64 = 4_096;
@@ -83,50 +86,9 @@ impl DiskFile for SlowFile {
     }
 }
 
-impl Disk for Slow {
-    fn open(&self, path: &Path, access: Access, bytes_max: u64) -> io::Result<Arc<dyn DiskFile>> {
-        let file = RealDisk.open(path, access, bytes_max)?;
-        Ok(Arc::new(SlowFile { file, path: path.to_owned(), read: Mutex::default(), disk: self.clone() }))
-    }
-
-    fn list(&self, directory: &Path) -> io::Result<Vec<(String, u64)>> {
-        RealDisk.list(directory)
-    }
-
-    fn create_directory(&self, directory: &Path) -> io::Result<()> {
-        RealDisk.create_directory(directory)
-    }
-
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        RealDisk.rename(from, to)
-    }
-
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        RealDisk.remove(path)
-    }
-
-    fn sync_directory(&self, directory: &Path) -> io::Result<()> {
-        RealDisk.sync_directory(directory)
-    }
-
-    fn lock(&self, path: &Path, holder: &str) -> io::Result<Result<Lock, String>> {
-        RealDisk.lock(path, holder)
-    }
-
-    fn lock_out(&self, path: &Path) -> io::Result<Option<Lock>> {
-        RealDisk.lock_out(path)
-    }
-
-    fn now(&self) -> u64 {
-        RealDisk.now()
-    }
-
-    fn boot(&self) -> Option<u32> {
-        RealDisk.boot()
-    }
-
-    fn random(&self) -> [u8; 16] {
-        RealDisk.random()
+impl Wrap for Slow {
+    fn wrap(&self, path: &Path, file: Arc<dyn DiskFile>) -> Arc<dyn DiskFile> {
+        Arc::new(SlowFile { file, path: path.to_owned(), read: Mutex::default(), disk: self.clone() })
     }
 }
 
@@ -148,7 +110,7 @@ fn what_a_cold_sequence_takes_is_asked_for_before_anything_is_waited_for() {
     let mut expected = payloads(&follow(directory.path()).expect("it opens").snapshot().expect("whole"), 0);
     expected.retain(|payload| payload.starts_with("s3 "));
     let disk = Slow::default();
-    let log = Follower::open(Arc::new(disk.clone()), directory.path(), Options::default(), Arc::new(Words)).expect("it opens");
+    let log = Follower::open(Arc::new(Opening(disk.clone())), directory.path(), Options::default(), Arc::new(Words)).expect("it opens");
     let snapshot = log.snapshot().expect("whole");
     disk.0.lock().expect("not poisoned").clear();
     let sequence = snapshot.sequence(log.keys().key(STREAM, b"s3")).expect("whole");

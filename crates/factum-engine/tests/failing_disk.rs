@@ -1,5 +1,7 @@
 //! A disk with sectors that can't be read any more.
 
+#[path = "support/opening.rs"]
+mod opening;
 mod support;
 
 use std::borrow::Cow;
@@ -8,8 +10,9 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
-use factum_engine::disk::{Access, Disk, DiskFile, Lock, RealDisk};
+use factum_engine::disk::{Disk, DiskFile};
 use factum_engine::{Indexer, Options, salvage, verify};
+use opening::{Opening, Wrap};
 use support::{Words, append, follow, open, payloads};
 
 /// The real disk, on which some bytes of files with one name can't be read.
@@ -68,50 +71,9 @@ impl DiskFile for FailingFile {
     }
 }
 
-impl Disk for Failing {
-    fn open(&self, path: &Path, access: Access, bytes_max: u64) -> io::Result<Arc<dyn DiskFile>> {
-        let file = RealDisk.open(path, access, bytes_max)?;
-        Ok(if path.ends_with(self.name) { Arc::new(FailingFile { file, bytes: self.bytes.clone() }) } else { file })
-    }
-
-    fn list(&self, directory: &Path) -> io::Result<Vec<(String, u64)>> {
-        RealDisk.list(directory)
-    }
-
-    fn create_directory(&self, directory: &Path) -> io::Result<()> {
-        RealDisk.create_directory(directory)
-    }
-
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        RealDisk.rename(from, to)
-    }
-
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        RealDisk.remove(path)
-    }
-
-    fn sync_directory(&self, directory: &Path) -> io::Result<()> {
-        RealDisk.sync_directory(directory)
-    }
-
-    fn lock(&self, path: &Path, holder: &str) -> io::Result<Result<Lock, String>> {
-        RealDisk.lock(path, holder)
-    }
-
-    fn lock_out(&self, path: &Path) -> io::Result<Option<Lock>> {
-        RealDisk.lock_out(path)
-    }
-
-    fn now(&self) -> u64 {
-        RealDisk.now()
-    }
-
-    fn boot(&self) -> Option<u32> {
-        RealDisk.boot()
-    }
-
-    fn random(&self) -> [u8; 16] {
-        RealDisk.random()
+impl Wrap for Failing {
+    fn wrap(&self, path: &Path, file: Arc<dyn DiskFile>) -> Arc<dyn DiskFile> {
+        if path.ends_with(self.name) { Arc::new(FailingFile { file, bytes: self.bytes.clone() }) } else { file }
     }
 }
 
@@ -132,7 +94,7 @@ fn what_lies_around_bad_sectors_is_reported_and_copied_out() {
     let last_block = (size - 9) & !4_095;
     for bytes in [98_304..102_400, 196_608..212_992, 0..4_096, last_block..last_block + 4_096] {
         let (at, length) = (bytes.start, bytes.end - bytes.start);
-        let disk: Arc<dyn Disk> = Arc::new(Failing { name: segment, bytes: bytes.clone() });
+        let disk: Arc<dyn Disk> = Arc::new(Opening(Failing { name: segment, bytes: bytes.clone() }));
         let report = verify(&disk, old.path(), &indexer, &mut |_, _| {}).expect("there is a log");
         let unreadable = report.problems.iter().find(|problem| problem.what.contains(&format!("can't read {length} bytes")));
         let unreadable = unreadable.unwrap_or_else(|| panic!("{bytes:?}: {report:?}"));

@@ -6,8 +6,8 @@ use futures::TryStreamExt;
 
 use super::projector::Running;
 use super::target::Target;
-use super::{Projection, Projector};
-use crate::error::Result;
+use super::{Projection, Projector, Versions};
+use crate::error::{Error, Result};
 use crate::{GlobalPosition, ReadLog};
 
 /// A version of a projection.
@@ -68,6 +68,43 @@ pub struct Rebuild<P, T> {
 pub(super) const EXAMPLES: u32 = 5;
 /// How long the old version is waited for where it is not where the new one is.
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+
+impl<P, T> Projector<P, T>
+where
+    T: Target + Versions,
+    P: Projection<T::Rows>,
+{
+    /// Begins to build a new version of the rows beside the one that readers see, or goes on with one that was begun.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if there is no version to compare with, and what the database says.
+    pub async fn rebuild(&self) -> Result<Rebuild<P, T>> {
+        let name = self.projection.name();
+        let builds = self.target.builds(name).await?;
+        let Some(live) = builds.iter().find(|build| build.is_live) else {
+            return Err(Error::invalid(format!("projection {name} has no rows yet that a rebuild could replace; run it first")));
+        };
+        let begun = builds.iter().map(|build| build.version).filter(|version| *version > live.version).max();
+        let version = begun.or(self.version).filter(|version| *version > live.version).unwrap_or(live.version + 1);
+        let projector = (*self).clone().version(version);
+        let running = projector.claim().await?;
+        Ok(Rebuild { projector, running, now: live.version })
+    }
+}
+
+impl<P, T> Rebuild<P, T>
+where
+    T: Target + Versions,
+    P: Projection<T::Rows>,
+{
+    /// Gives the new version up, and drops its rows.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn abandon(self) -> Result<()> {
+        self.projector.target.drop_version(&self.running.build.name, self.version()).await
+    }
+}
 
 impl<P, T> Rebuild<P, T>
 where

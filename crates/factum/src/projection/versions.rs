@@ -18,38 +18,12 @@ pub trait Versions: Send + Sync {
     /// What the database says.
     async fn builds(&self, name: &str) -> Result<Vec<BuildState>>;
 
-    /// The version that was asked for and is not the one that readers see yet.
-    ///
-    /// # Errors
-    /// What the database says.
-    async fn wanted(&self, name: &str) -> Result<Option<u32>>;
-
-    /// Writes down that a version is asked for. [`Versions::ask_for_rebuild`] says which one that can be.
-    ///
-    /// # Errors
-    /// What the database says.
-    async fn ask_for(&self, name: &str, version: u32) -> Result<()>;
-
     /// Asks the program that runs a projection to build the next version of its rows beside the one that readers see, with the code that it has.
     /// It begins within about a second, or when it is started. Which version that is; one that was asked for before is the same.
     ///
     /// # Errors
     /// [`Error::Invalid`] if there is no such projection, or a newer version that nobody asked for; and what the database says.
-    async fn ask_for_rebuild(&self, name: &str) -> Result<u32> {
-        let builds = self.builds(name).await?;
-        let live = live(name, &builds)?;
-        if let Some(asked) = self.wanted(name).await? {
-            return Ok(asked);
-        }
-        if let Some(newest) = builds.last().filter(|build| build.version > live) {
-            let version = newest.version;
-            return Err(Error::invalid(format!(
-                "version {version} of projection {name} is there already, built by a program of its own; switch to it or drop it first"
-            )));
-        }
-        self.ask_for(name, live + 1).await?;
-        Ok(live + 1)
-    }
+    async fn ask_for_rebuild(&self, name: &str) -> Result<u32>;
 
     /// Compares the newest version with the one that readers see, at a moment when both are at the same position. Such a moment is waited for.
     ///
@@ -90,6 +64,19 @@ pub trait Versions: Send + Sync {
 fn live(name: &str, builds: &[BuildState]) -> Result<u32> {
     let live = builds.iter().find(|build| build.is_live).map(|build| build.version);
     live.ok_or_else(|| Error::invalid(format!("there is no projection {name:?} in this database")))
+}
+
+/// The version that a rebuild makes: the one that was asked for already, or the one after what readers see.
+pub(super) fn to_build(name: &str, builds: &[BuildState], asked: Option<u32>) -> Result<u32> {
+    let next = live(name, builds)? + 1;
+    match (asked, builds.last()) {
+        (Some(asked), _) => Ok(asked),
+        (None, Some(newest)) if newest.version >= next => Err(Error::invalid(format!(
+            "version {} of projection {name} is there already, built by a program of its own; switch to it or drop it first",
+            newest.version
+        ))),
+        (None, _) => Ok(next),
+    }
 }
 
 /// The version that readers see, and the newest one after it.

@@ -9,7 +9,7 @@ use super::{LOOK, RedisRows, RedisTarget, base, place, trouble, unanswered};
 use crate::GlobalPosition;
 use crate::error::{Error, Result};
 use crate::projection::target::{Build, Target, fenced};
-use crate::projection::versions::{live_and_newest, not_level};
+use crate::projection::versions::{live_and_newest, not_level, to_build};
 use crate::projection::{BuildState, Comparison, EXAMPLES, PATIENCE, Projection, Projector, Rebuild, TableDifference, Versions};
 
 /// Renames the hashes of what readers see, and then those of the new version to their places, if nobody has taken that over and it is not
@@ -62,25 +62,6 @@ return 1";
 /// A hash.
 type Fields = BTreeMap<Vec<u8>, Vec<u8>>;
 
-impl<P: Projection<RedisRows>> Projector<P, RedisTarget> {
-    /// Begins to build a new version of the hashes beside those that readers see, or goes on with one that was begun.
-    ///
-    /// # Errors
-    /// [`Error::Invalid`] if there is no version to compare with, and what the server says.
-    pub async fn rebuild(&self) -> Result<Rebuild<P, RedisTarget>> {
-        let name = self.projection.name();
-        let builds = self.target.builds(name).await?;
-        let Some(live) = builds.iter().find(|build| build.is_live) else {
-            return Err(Error::invalid(format!("projection {name} has no rows yet that a rebuild could replace; run it first")));
-        };
-        let begun = builds.iter().map(|build| build.version).filter(|version| *version > live.version).max();
-        let version = begun.or(self.version).filter(|version| *version > live.version).unwrap_or(live.version + 1);
-        let projector = (*self).clone().version(version);
-        let running = projector.claim().await?;
-        Ok(Rebuild { projector, running, now: live.version })
-    }
-}
-
 impl<P: Projection<RedisRows>> Rebuild<P, RedisTarget> {
     /// Compares the hashes of both versions, at a moment when both are at the same position. They are read whole.
     ///
@@ -115,14 +96,6 @@ impl<P: Projection<RedisRows>> Rebuild<P, RedisTarget> {
             }
             // The old one has moved on since.
         }
-    }
-
-    /// Gives the new version up, and drops its hashes.
-    ///
-    /// # Errors
-    /// What the server says.
-    pub async fn abandon(self) -> Result<()> {
-        self.projector.target.drop_version(&self.running.build.name, self.version()).await
     }
 }
 
@@ -177,14 +150,12 @@ impl Versions for RedisTarget {
         Ok(builds)
     }
 
-    async fn wanted(&self, name: &str) -> Result<Option<u32>> {
-        self.asked_for(name).await
-    }
-
-    async fn ask_for(&self, name: &str, version: u32) -> Result<()> {
+    async fn ask_for_rebuild(&self, name: &str) -> Result<u32> {
+        let version = to_build(name, &self.builds(name).await?, self.asked_for(name).await?)?;
         let mut connection = self.connection().await?;
         let set = ::redis::cmd("HSET").arg(place(name)).arg("asked").arg(version).query_async(&mut connection).await;
-        set.map_err(|error| trouble(&error))
+        let _: () = set.map_err(|error| trouble(&error))?;
+        Ok(version)
     }
 
     async fn compare(&self, name: &str, patience: Duration) -> Result<Comparison> {

@@ -11,30 +11,11 @@ use crate::GlobalPosition;
 use crate::error::{Error, Result};
 use crate::projection::projector::Running;
 use crate::projection::target::{Build, Target};
-use crate::projection::versions::{live_and_newest, not_level};
+use crate::projection::versions::{live_and_newest, not_level, to_build};
 use crate::projection::{BuildState, Comparison, EXAMPLES, PATIENCE, Projection, Projector, Rebuild, TableDifference, Versions};
 
 /// So many events may be missing when both versions are brought to one position, while the old one has to wait.
 const BEHIND_MAX: usize = 2_000;
-
-impl<P: Projection<SqlRows>> Projector<P, SqlTarget> {
-    /// Begins to build a new version of the rows beside the one that readers see, or goes on with one that was begun.
-    ///
-    /// # Errors
-    /// [`Error::Invalid`] if there is no version to compare with, and what the database says.
-    pub async fn rebuild(&self) -> Result<Rebuild<P, SqlTarget>> {
-        let name = self.projection.name();
-        let builds = self.target.builds(name).await?;
-        let Some(live) = builds.iter().find(|build| build.is_live) else {
-            return Err(Error::invalid(format!("projection {name} has no rows yet that a rebuild could replace; run it first")));
-        };
-        let begun = builds.iter().map(|build| build.version).filter(|version| *version > live.version).max();
-        let projector =
-            (*self).clone().version(begun.or(self.version).filter(|version| *version > live.version).unwrap_or(live.version + 1));
-        let running = projector.claim().await?;
-        Ok(Rebuild { projector, running, now: live.version })
-    }
-}
 
 impl<P: Projection<SqlRows>> Rebuild<P, SqlTarget> {
     /// Compares both versions at one position, while neither can move.
@@ -59,15 +40,6 @@ impl<P: Projection<SqlRows>> Rebuild<P, SqlTarget> {
         show(&mut rows, &self.running.build).await?;
         self.projector.target.keep(rows).await?;
         Ok(self.projector)
-    }
-
-    /// Gives the new version up, and drops its tables.
-    ///
-    /// # Errors
-    /// What the database says.
-    pub async fn abandon(self) -> Result<()> {
-        let Build { name, version, .. } = &self.running.build;
-        self.projector.target.drop_version(name, *version).await
     }
 
     /// A transaction in which both versions are locked and at the same position.
@@ -126,15 +98,13 @@ impl Versions for SqlTarget {
         Ok(self.fetch(select, &[name.into()]).await?.into_iter().map(build).collect())
     }
 
-    async fn wanted(&self, name: &str) -> Result<Option<u32>> {
-        self.asked_for(name).await
-    }
-
-    async fn ask_for(&self, name: &str, version: u32) -> Result<()> {
+    async fn ask_for_rebuild(&self, name: &str) -> Result<u32> {
+        let version = to_build(name, &self.builds(name).await?, self.asked_for(name).await?)?;
         let build = Build { name: name.to_owned(), version, tables: Vec::new() };
         let mut rows = self.transaction(&build).await?;
         rows.execute("INSERT INTO factum_rebuilds (name, version) VALUES ($1, $2) ON CONFLICT DO NOTHING", &of(&build)).await?;
-        self.keep(rows).await
+        self.keep(rows).await?;
+        Ok(version)
     }
 
     async fn compare(&self, name: &str, patience: Duration) -> Result<Comparison> {
