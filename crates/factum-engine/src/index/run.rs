@@ -306,11 +306,9 @@ impl Run {
     /// Touches the filter's bits of those of these keys that are asked for after a position that lies before this run's end. The number says
     /// nothing.
     pub(crate) fn glance(&self, keys: &[(Key, u64)]) -> u64 {
-        let bytes = usize::try_from(self.header.bytes - self.header.filter_at).unwrap_or_default();
-        let Ok(filter) = self.file.view(self.header.filter_at, bytes) else { return 0 };
         let byte = |key: Key| {
-            let number = usize::try_from(self.section(key.kind())?.block_of(key)).ok()?;
-            filter.get(number * FILTER_BLOCK_BYTES).copied()
+            let number = self.section(key.kind())?.block_of(key);
+            self.file.view(self.header.filter_at + number * FILTER_BLOCK_BYTES as u64, 1).ok()?.first().copied()
         };
         let asked = keys.iter().filter(|(_, after)| self.header.last > *after);
         asked.filter_map(|(key, _)| byte(*key)).fold(0, |seen, byte| seen ^ u64::from(byte))
