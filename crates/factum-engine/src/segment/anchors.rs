@@ -209,21 +209,20 @@ fn last_of(
         let behind = position.saturating_sub(beginning.position).min(all);
         // In a segment there are fewer than 2^32 positions, and fewer than 2^20 pages.
         let mut at = usize::try_from(behind.saturating_mul(last as u64) / all.max(1)).map_or(last, |guess| guess.min(last));
-        let mut step = 1;
         let goes_up = is_so(get(at)?)?;
-        loop {
-            let is_so = is_so(get(at)?)?;
-            if is_so {
-                low = at + 1;
+        let mut is_here = goes_up;
+        for step in (0..).map(|doubled| 1 << doubled) {
+            if is_here {
+                low = at + 1
             } else {
-                high = at;
+                high = at
             }
-            let next = if goes_up { at.checked_add(step).filter(|next| *next < count) } else { at.checked_sub(step) };
+            let next = if goes_up { Some(at + step).filter(|next| *next < count) } else { at.checked_sub(step) };
             match next {
-                Some(next) if is_so == goes_up => at = next,
+                Some(next) if is_here == goes_up => at = next,
                 _ => break,
             }
-            step *= 2;
+            is_here = is_so(get(at)?)?;
         }
     }
     while low < high {
