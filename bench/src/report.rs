@@ -33,6 +33,13 @@ pub(crate) enum Figure {
     Bytes(f64),
 }
 
+/// Of several measurements beside a peer's, by turns, the one whose ratio is in the middle. A machine that others use too changes its speed from
+/// one second to the next: the two of a pair see the same of that, the best of each may not.
+pub(crate) fn middle(mut pairs: Vec<(f64, f64)>) -> (f64, f64) {
+    pairs.sort_by(|one, other| (one.0 / one.1).total_cmp(&(other.0 / other.1)));
+    pairs[pairs.len() / 2]
+}
+
 impl Report {
     pub(crate) fn new(conditions: Vec<(&'static str, String)>) -> Self {
         Self { conditions, rows: Vec::new() }

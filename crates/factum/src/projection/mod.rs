@@ -4,6 +4,7 @@
 //! transaction, so an event is in the rows or still to come, whatever is cut off when. The position is fenced too: of two runners of one
 //! projection only the later one can change anything.
 
+mod batch;
 mod beside;
 #[cfg(feature = "postgres")]
 mod inline;

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use tracing::Instrument;
 
 use super::Projection;
+use super::batch::Batch;
 use super::target::{Build, Claim, Target};
 use crate::error::{Error, Result, Source};
 use crate::subscription::processor::{STORE, report_lag};
@@ -53,6 +54,17 @@ impl From<Error> for Trouble {
     }
 }
 
+impl Trouble {
+    /// What a projection gave back. A store, or rows, that can't be reached at the moment say nothing against the event: it is not parked for that.
+    fn of_projection(error: Source) -> Self {
+        match error.downcast::<Error>() {
+            Ok(error) if error.is_retryable() => Self::Store(*error),
+            Ok(error) => Self::Projection(error),
+            Err(error) => Self::Projection(error),
+        }
+    }
+}
+
 impl<P, T> Projector<P, T>
 where
     T: Target,
@@ -65,7 +77,7 @@ where
             target,
             projection: Arc::new(projection),
             version: None,
-            batch_events_max: 500,
+            batch_events_max: 2_000,
             backoff: Backoff::default(),
             on_failure: OnFailure::default(),
             poll_interval: Duration::from_secs(1),
@@ -80,7 +92,7 @@ where
         self
     }
 
-    /// How many events are applied in one transaction, at most. 500 unless said otherwise.
+    /// How many events are applied in one transaction, at most. 2,000 unless said otherwise; fewer where they hold more than 8 MB.
     #[must_use]
     pub fn batch_events_max(mut self, events: usize) -> Self {
         self.batch_events_max = events.max(1);
@@ -143,7 +155,7 @@ where
         let options =
             SubscriptionOptions { after: running.claim.position, query: self.projection.query(), poll_interval: self.poll_interval };
         let mut subscription = Subscription::new(self.store.clone(), options);
-        let mut batch = Vec::new();
+        let mut batch = Batch::default();
         let mut ahead = None;
         loop {
             if let Err(error) = self.replay(&mut running).await {
@@ -151,26 +163,26 @@ where
             }
             let read = match ahead.take() {
                 Some(read) => read,
-                None => self.read(&mut subscription, &mut batch).await,
+                None => batch.read(&mut subscription, self.batch_events_max).await,
             };
+            let is_end;
             match read {
-                Ok(()) => failures = 0,
+                Ok(end) => (is_end, failures) = (end, 0),
                 Err(error) => {
                     self.outlast(error, &mut failures, live).await?;
                     continue;
                 }
             }
-            let is_end = batch.len() < self.batch_events_max;
             let to = subscription.position();
-            if !batch.is_empty() || to > running.claim.position {
+            if !batch.events.is_empty() || to > running.claim.position {
                 if is_end {
-                    self.apply_live(&mut running, &batch, to, live).await?;
-                    batch.clear();
+                    self.apply_live(&mut running, &batch.events, to, live).await?;
+                    batch = Batch::default();
                 } else {
                     // While a full batch is written, the next one is read.
-                    let mut next = Vec::with_capacity(self.batch_events_max.min(READ_AHEAD_MAX));
-                    let (applied, read) =
-                        tokio::join!(self.apply_live(&mut running, &batch, to, live), self.read(&mut subscription, &mut next));
+                    let mut next = Batch::with_room(batch.events.len());
+                    let reading = next.read(&mut subscription, self.batch_events_max);
+                    let (applied, read) = tokio::join!(self.apply_live(&mut running, &batch.events, to, live), reading);
                     applied?;
                     (batch, ahead) = (next, Some(read));
                 }
@@ -211,17 +223,6 @@ where
         *failures += 1;
         tracing::warn!(projection = self.projection.name(), %error, "the store or the rows can't be reached; trying again");
         tokio::time::sleep(STORE.pause(*failures)).await;
-        Ok(())
-    }
-
-    /// Fills the batch with what there is.
-    async fn read(&self, subscription: &mut Subscription, batch: &mut Vec<RecordedEvent>) -> Result<()> {
-        while batch.len() < self.batch_events_max {
-            match subscription.next_recorded().await? {
-                Some(event) => batch.push(event),
-                None => break,
-            }
-        }
         Ok(())
     }
 
@@ -341,7 +342,7 @@ where
 
     async fn transact(&self, running: &Running, events: &[RecordedEvent], to: GlobalPosition) -> Result<(), Trouble> {
         let Some(mut rows) = self.target.begin(&running.build, running.claim, to).await? else { return Ok(()) };
-        self.projection.apply_all(events, &mut rows).await.map_err(Trouble::Projection)?;
+        self.projection.apply_all(events, &mut rows).await.map_err(Trouble::of_projection)?;
         Ok(self.target.keep(rows).await?)
     }
 
@@ -401,9 +402,6 @@ where
 
 /// How often a projector looks whether a new version is asked for.
 pub(super) const ASK_INTERVAL: Duration = Duration::from_secs(1);
-
-/// For so many events room is made before they are read.
-const READ_AHEAD_MAX: usize = 10_000;
 
 /// How often a projector looks whether a parked event is to be applied again.
 const REPLAY_INTERVAL: Duration = Duration::from_secs(1);

@@ -1,4 +1,4 @@
-//! Rows that can't be reached for a while: a projection that runs waits for them, and goes on exactly where they are.
+//! Rows that can't be reached for a while: a projection that runs waits for them, goes on exactly where they are, and parks nothing for that.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -6,9 +6,13 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use factum::projection::{Build, Claim, Draft, MemoryTarget, Target};
 use factum::{Backoff, Error, GlobalPosition, OnFailure, ParkedEvent, Projector, Result, async_trait};
+#[cfg(feature = "postgres")]
+use factum::{Handled, Projection, RecordedEvent, SharedStore, projection::SqlRows};
 
 use crate::Outcome;
 use crate::totals::{Sums, Totals, append, fold};
+#[cfg(feature = "postgres")]
+use crate::{places::Database, totals::rows};
 
 /// Rows in memory that are away for some of the times that somebody begins to change them.
 #[derive(Clone)]
@@ -89,5 +93,49 @@ pub(crate) async fn half_a_batch_is_not_applied_twice() -> Outcome {
         }
         assert_eq!(*target.target.state(), expected, "away from time {first} on");
     }
+    Ok(())
+}
+
+/// Breaks its own connection at some of the times that an event is applied.
+#[cfg(feature = "postgres")]
+#[derive(Clone)]
+struct Breaking {
+    totals: Totals,
+    applied: Arc<AtomicU32>,
+    breaks: Range<u32>,
+}
+
+#[cfg(feature = "postgres")]
+#[async_trait]
+impl Projection<SqlRows> for Breaking {
+    fn name(&self) -> &str {
+        Projection::<SqlRows>::name(&self.totals)
+    }
+
+    fn tables(&self) -> &[&'static str] {
+        Projection::<SqlRows>::tables(&self.totals)
+    }
+
+    async fn create(&self, rows: &mut SqlRows) -> Handled {
+        Projection::<SqlRows>::create(&self.totals, rows).await
+    }
+
+    async fn apply(&self, event: &RecordedEvent, rows: &mut SqlRows) -> Handled {
+        if self.breaks.contains(&self.applied.fetch_add(1, Ordering::SeqCst)) {
+            rows.fetch("SELECT pg_terminate_backend(pg_backend_pid())", &[]).await?;
+        }
+        self.totals.apply(event, rows).await
+    }
+}
+
+/// The event during which a connection breaks is as good as any, however few attempts it has.
+#[cfg(feature = "postgres")]
+pub(crate) async fn a_connection_that_breaks_parks_nothing(store: SharedStore, database: Arc<Database>) -> Outcome {
+    let last = append(&store, 1..=10).await?;
+    let breaking = Breaking { totals: Totals::default(), applied: Arc::default(), breaks: 5..7 };
+    let projector = Projector::new(store.clone(), database.target.clone(), breaking.clone());
+    projector.retry(Backoff::ONCE).on_failure(OnFailure::Park).run_to_end().await?;
+    assert!(breaking.applied.load(Ordering::SeqCst) > 10, "no connection was broken");
+    assert_eq!(rows(&database.target).await?, fold(&store, &breaking.totals, last).await?);
     Ok(())
 }
