@@ -5,7 +5,6 @@ use factum::{GroupState, Groups as All, StartFrom};
 use serde_json::{Value, json};
 
 use super::reading::{self, Behind};
-use super::subscriptions::parked;
 use crate::console::{Console, counted, grouped};
 use crate::failure::Failure;
 use crate::{moment, store_url};
@@ -182,7 +181,7 @@ async fn show(name: &str, url: &str, console: &mut Console<'_>) -> Result<(), Fa
                 (false, true) => "parked",
                 (false, false) => "tried again",
             };
-            [vec![held.key.clone(), what.to_owned()], parked(&held.event)].concat()
+            [vec![held.key.clone(), what.to_owned()], reading::describe(&held.event)].concat()
         });
         reading::print(&["key", "", "event", "type", "attempts", "since", "reason"], rows.collect(), console)?;
     }

@@ -1,9 +1,11 @@
-//! `factum projections`: which there are, and with their database, how far their rows are, how two versions differ, and which one readers see.
+//! `factum projections`: which there are, and with their database, how far their rows are, what was put aside, how two versions differ, and which
+//! one readers see.
 
 #[cfg(any(feature = "sqlite", feature = "postgres", feature = "redis"))]
 mod in_database;
 
 use clap::{Args, Subcommand};
+use factum::GlobalPosition;
 use serde_json::json;
 
 use crate::console::Console;
@@ -14,6 +16,9 @@ const EXAMPLES: &str = "\
 Examples:
   factum projections                                             their names
   factum projections --database sqlite:orders.db                 their versions, positions and lag
+  factum projections show orders --database sqlite:orders.db     one, with the events that it has put aside
+  factum projections replay orders --database sqlite:orders.db   apply those again, all or --position 42
+  factum projections skip orders --position 42 --database …      never apply that one
   factum projections rebuild orders --database sqlite:orders.db  ask the program that runs it to build the next version
   factum projections compare orders --database sqlite:orders.db  the newest version with the one that readers see
   factum projections switch orders --database sqlite:orders.db   let readers see the newest version
@@ -23,7 +28,7 @@ Examples:
 A new version is built by the program that has its code, beside the old one: when it is asked to by rebuild, or by itself.
 The database is sqlite:PATH, postgres://… or redis://…, where this program has them.";
 
-/// List projections: versions, position, lag; compare two versions, switch readers over, drop the old
+/// List projections: versions, position, lag; replay or skip what was put aside; compare two versions, switch readers over, drop the old
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Projections {
@@ -36,6 +41,24 @@ pub(crate) struct Projections {
 
 #[derive(Subcommand, Debug)]
 pub(crate) enum What {
+    /// Show one projection and the events that it has put aside
+    Show(Which),
+    /// Have events that were put aside applied again, by the program that runs the projection
+    Replay {
+        /// The projection's name
+        name: String,
+        /// Only the event at this position
+        #[arg(long, value_name = "POSITION")]
+        position: Option<GlobalPosition>,
+    },
+    /// Give up an event that was put aside
+    Skip {
+        /// The projection's name
+        name: String,
+        /// The event at this position
+        #[arg(long, value_name = "POSITION")]
+        position: GlobalPosition,
+    },
     /// Ask the program that runs it to build the next version of the rows, beside the one that readers see
     Rebuild(Which),
     /// Compare the newest version of the rows with the one that readers see, at the same position

@@ -1,7 +1,7 @@
-//! What the commands about readers have in common: how far behind a reader is, and their tables.
+//! What the commands about readers have in common: how far behind a reader is, what it has put aside, and their tables.
 
 use comfy_table::{LineStyle, Table, presets};
-use factum::{EventStore, GlobalPosition, Query, ReadLog, StartFrom};
+use factum::{EventStore, GlobalPosition, ParkedEvent, Query, ReadLog, StartFrom};
 use futures::TryStreamExt;
 use serde_json::Value;
 
@@ -52,6 +52,29 @@ pub(crate) fn print(heading: &[&str], rows: Vec<Vec<String>>, console: &mut Cons
         console.line(line.trim_end())?;
     }
     Ok(())
+}
+
+/// Prints events that a reader has put aside, if there are any.
+pub(crate) fn print_parked(parked: &[ParkedEvent], console: &mut Console<'_>) -> Result<(), Failure> {
+    if parked.is_empty() {
+        return Ok(());
+    }
+    let rows = parked.iter().map(|event| {
+        let replay = if event.replay { "to be replayed" } else { "" };
+        [vec![event.position.to_string()], describe(event), vec![replay.to_owned()]].concat()
+    });
+    print(&["position", "event", "type", "attempts", "since", "reason", ""], rows.collect(), console)
+}
+
+/// A parked event, for a row of a table.
+pub(crate) fn describe(event: &ParkedEvent) -> Vec<String> {
+    vec![
+        format!("{} v{}", event.stream, event.version),
+        event.event_type.to_string(),
+        event.attempts.to_string(),
+        moment::format(event.parked_at),
+        event.reason.clone(),
+    ]
 }
 
 /// `beginning`, `end`, a position, or a time.

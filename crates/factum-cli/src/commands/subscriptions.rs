@@ -1,13 +1,13 @@
 //! `factum subscriptions`: which there are, how far they came, and what they have put aside.
 
 use clap::{Args, Subcommand};
-use factum::{GlobalPosition, ParkedEvent, Query, Subscriptions as All};
+use factum::{GlobalPosition, Query, Subscriptions as All};
 use serde_json::json;
 
 use super::reading::{self, Behind};
 use crate::console::{Console, counted, grouped};
 use crate::failure::Failure;
-use crate::{moment, store_url};
+use crate::store_url;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -106,23 +106,5 @@ async fn show(name: &str, url: &str, console: &mut Console<'_>) -> Result<(), Fa
             .line(json!({"subscription": state.name, "position": state.position, "behind": behind.number(), "parked": state.parked}));
     }
     console.line(format_args!("{name} is at position {}, {} events behind", state.position, behind.shown()))?;
-    if state.parked.is_empty() {
-        return Ok(());
-    }
-    let rows = state.parked.iter().map(|event| {
-        let replay = if event.replay { "to be replayed" } else { "" };
-        [vec![event.position.to_string()], parked(event), vec![replay.to_owned()]].concat()
-    });
-    reading::print(&["position", "event", "type", "attempts", "since", "reason", ""], rows.collect(), console)
-}
-
-/// A parked event, for a row of a table.
-pub(super) fn parked(event: &ParkedEvent) -> Vec<String> {
-    vec![
-        format!("{} v{}", event.stream, event.version),
-        event.event_type.to_string(),
-        event.attempts.to_string(),
-        moment::format(event.parked_at),
-        event.reason.clone(),
-    ]
+    reading::print_parked(&state.parked, console)
 }

@@ -5,7 +5,7 @@ use factum::projection::{RedisRows, RedisTarget};
 #[cfg(feature = "sqlite")]
 use factum::projection::{SqlRows, SqlTarget};
 use factum::projection::{Target, Versions};
-use factum::{Handled, Projection, Projector, RecordedEvent, async_trait};
+use factum::{Backoff, Handled, OnFailure, Projection, Projector, RecordedEvent, async_trait};
 use serde_json::json;
 
 use crate::readers::{run, shop};
@@ -48,6 +48,91 @@ impl Projection<RedisRows> for Numbers {
         rows.set("numbers", event.stream.as_str(), (number + self.0).to_string());
         Ok(())
     }
+}
+
+/// Does not take the number 2, as long as it is told so.
+struct Fussy(bool);
+
+#[cfg(feature = "sqlite")]
+#[async_trait]
+impl Projection<SqlRows> for Fussy {
+    fn name(&self) -> &str {
+        "fussy"
+    }
+
+    async fn apply(&self, event: &RecordedEvent, _: &mut SqlRows) -> Handled {
+        self.look(event)
+    }
+}
+
+#[cfg(feature = "redis")]
+#[async_trait]
+impl Projection<RedisRows> for Fussy {
+    fn name(&self) -> &str {
+        "fussy"
+    }
+
+    async fn apply(&self, event: &RecordedEvent, _: &mut RedisRows) -> Handled {
+        self.look(event)
+    }
+}
+
+impl Fussy {
+    fn look(&self, event: &RecordedEvent) -> Handled {
+        if self.0 && event.json::<i64>()? == 2 { Err("2 is not taken".into()) } else { Ok(()) }
+    }
+}
+
+/// What was put aside is listed, applied again by the program that runs the projection, or given up.
+fn put_aside<T: Target + Versions>(database: &str, connect: impl AsyncFn() -> T)
+where
+    Fussy: Projection<T::Rows>,
+{
+    let folder = shop();
+    let fill = |is_fussy: bool| {
+        run(&folder, async |store| {
+            let projector = Projector::new(store, connect().await, Fussy(is_fussy));
+            projector.retry(Backoff::ONCE).on_failure(OnFailure::Park).run_to_end().await
+        });
+    };
+    fill(true);
+    let of = |words: &[&str]| folder.json(&[words, &["--database", database]].concat()).remove(0);
+    let shown = of(&["projections", "show", "fussy"]);
+    assert_eq!(
+        (&shown["behind"], &shown["parked"][0]["position"], &shown["parked"][0]["reason"]),
+        (&json!(0), &json!(2), &json!("2 is not taken"))
+    );
+    let table = folder.run(&["projections", "show", "fussy", "--database", database]);
+    assert!(table.succeeded().out.contains("2 is not taken"), "{table:?}");
+    assert_eq!(of(&["projections", "replay", "fussy", "--position", "2"])["replayed"], 1);
+    assert_eq!(of(&["projections", "show", "fussy"])["parked"][0]["replay"], true);
+    // It fails again, and stays where it is.
+    fill(true);
+    assert_eq!(of(&["projections", "show", "fussy"])["parked"][0]["replay"], false);
+    assert_eq!(of(&["projections", "replay", "fussy"])["replayed"], 1);
+    fill(false);
+    assert_eq!(of(&["projections", "show", "fussy"])["parked"], json!([]));
+    let gone = folder.run(&["projections", "replay", "fussy", "--position", "2", "--database", database]);
+    assert!(gone.failed(2).contains("no event at position 2 is parked in fussy"));
+    assert_eq!(of(&["projections", "replay", "fussy"])["replayed"], 0);
+}
+
+/// What is given up is not applied again.
+fn given_up<T: Target + Versions>(database: &str, connect: impl AsyncFn() -> T)
+where
+    Fussy: Projection<T::Rows>,
+{
+    let folder = shop();
+    run(&folder, async |store| {
+        let projector = Projector::new(store, connect().await, Fussy(true));
+        projector.retry(Backoff::ONCE).on_failure(OnFailure::Park).run_to_end().await
+    });
+    let skip = ["projections", "skip", "fussy", "--position", "2", "--database", database];
+    assert_eq!(folder.json(&skip)[0]["skipped"], 2);
+    assert_eq!(folder.json(&["projections", "show", "fussy", "--database", database])[0]["parked"], json!([]));
+    assert!(folder.run(&skip).failed(2).contains("no event at position 2 is parked in fussy"));
+    let nobody = folder.run(&["projections", "show", "nobody", "--database", database]);
+    assert!(nobody.failed(2).contains("there is no projection"));
 }
 
 /// What a place's rows are called and look like.
@@ -121,6 +206,25 @@ fn rows_in_redis_are_compared_switched_and_dropped() {
     let Some(server) = crate::redis::server() else { return };
     let expected = Expected { tables: ["{numbers}:v2:numbers"], shown: |order, number| format!("Order-{order}: {number}") };
     everything(&server.url(), async || RedisTarget::new(&server.url()).expect("a URL"), &expected);
+}
+
+#[cfg(feature = "sqlite")]
+#[test]
+fn what_sqlite_has_put_aside_is_replayed_or_skipped() {
+    let folder = shop();
+    let url = |name: &str| format!("sqlite:{}", folder.path(name).display());
+    let connect = async |url: &str| SqlTarget::connect(url).await.expect("the database opens");
+    let (one, other) = (url("one.db"), url("other.db"));
+    put_aside(&one, async || connect(&one).await);
+    given_up(&other, async || connect(&other).await);
+}
+
+#[cfg(feature = "redis")]
+#[test]
+fn what_redis_has_put_aside_is_replayed_or_skipped() {
+    let (Some(one), Some(other)) = (crate::redis::server(), crate::redis::server()) else { return };
+    put_aside(&one.url(), async || RedisTarget::new(&one.url()).expect("a URL"));
+    given_up(&other.url(), async || RedisTarget::new(&other.url()).expect("a URL"));
 }
 
 #[test]

@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use super::target::Build;
 use super::{BuildState, Comparison};
 use crate::GlobalPosition;
 use crate::error::{Error, Result};
+use crate::subscription::ParkedEvent;
 
-/// A place for rows that can be asked for versions of a projection, whoever fills them: [`SqlTarget`](super::SqlTarget) and
+/// A place for rows that can be asked for versions of a projection, and for what it has put aside, whoever fills them: [`SqlTarget`](super::SqlTarget) and
 /// [`RedisTarget`](super::RedisTarget).
 #[async_trait]
 pub trait Versions: Send + Sync {
@@ -57,6 +59,40 @@ pub trait Versions: Send + Sync {
             self.drop_version(name, *version).await?;
         }
         Ok(old.len())
+    }
+
+    /// The events that were put aside where they should have changed the rows that readers see, in order.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if there is no such projection; and what the database says.
+    async fn parked_events(&self, name: &str) -> Result<Vec<ParkedEvent>>;
+
+    /// Asks the program that runs a projection to apply one of those again, or all. It begins within about a second, or when it is started. How
+    /// many that are.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if there is no such projection or event; and what the database says.
+    async fn replay_parked(&self, name: &str, which: Option<GlobalPosition>) -> Result<usize>;
+
+    /// Gives up an event that was put aside: it will never be in the rows.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if there is no such projection or event; and what the database says.
+    async fn skip_parked(&self, name: &str, position: GlobalPosition) -> Result<()>;
+}
+
+/// The version that readers see, as far as it takes to find what was put aside.
+pub(super) async fn live_build(versions: &impl Versions, name: &str) -> Result<Build> {
+    Ok(Build { name: name.to_owned(), version: live(name, &versions.builds(name).await?)?, tables: Vec::new() })
+}
+
+/// So many events were found; one that was named has to be among them.
+pub(super) fn found(name: &str, which: Option<GlobalPosition>, count: usize) -> Result<usize> {
+    match which {
+        Some(position) if count == 0 => Err(Error::invalid(format!(
+            "no event at position {position} is parked in {name}; `factum projections show {name} --database URL` lists those that are"
+        ))),
+        _ => Ok(count),
     }
 }
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use factum::projection::{RedisTarget, Target, Versions};
-use factum::{Error, Projector};
+use factum::projection::{RedisRows, RedisTarget, Target, Versions};
+use factum::{Error, Handled, Projection, Projector, RecordedEvent};
 use factum_servers::RedisServer;
 
 use crate::totals::{Sums, Totals, append, fold};
@@ -57,6 +57,38 @@ pub(crate) async fn a_rebuild_is_compared_and_switched_to_in_one_moment() -> Out
     assert_eq!(target.builds("totals").await?.len(), 1);
     assert_eq!(server.ask(&["KEYS", "*v1*"])?.lines().next(), Some("*0"));
     assert_eq!(sums(&server)?, fold(&store, &new, store.head().await?).await?);
+    Ok(())
+}
+
+/// Writes a hash for each number.
+struct HashEach;
+
+#[factum::async_trait]
+impl Projection<RedisRows> for HashEach {
+    fn name(&self) -> &str {
+        "each"
+    }
+
+    async fn apply(&self, event: &RecordedEvent, rows: &mut RedisRows) -> Handled {
+        rows.set(&format!("number-{}", event.version), "is", &event.data);
+        Ok(())
+    }
+}
+
+/// A batch may change more fields, and more hashes, than Lua's stack has room for.
+pub(crate) async fn large_batches_go_in_whole() -> Outcome {
+    let server = RedisServer::start()?;
+    let store = factum::connect("memory:").await?;
+    let target = RedisTarget::new(&server.url())?;
+    let totals = Totals::default();
+    for from in (0..9_000).step_by(1_000) {
+        append(&store, from..from + 1_000).await?;
+    }
+    Projector::new(store.clone(), target.clone(), totals.clone()).run_to_end().await?;
+    assert_eq!(sums(&server)?, fold(&store, &totals, store.head().await?).await?);
+    Projector::new(store.clone(), target.clone(), HashEach).batch_events_max(9_000).run_to_end().await?;
+    assert_eq!(target.builds("each").await?[0].tables.len(), 9_000);
+    assert!(server.ask(&["HGET", "{each}:number-9000", "is"])?.contains("8999"));
     Ok(())
 }
 

@@ -85,6 +85,7 @@ fn main() -> ExitCode {
         trials.push(Trial::test("redis::a_rebuild_goes_on_while_the_old_version_runs", || {
             in_runtime(hashes::a_rebuild_goes_on_while_the_old_version_runs())
         }));
+        trials.push(Trial::test("redis::large_batches_go_in_whole", || in_runtime(hashes::large_batches_go_in_whole())));
         trials.push(Trial::test("redis::a_projection_outlasts_its_server", || in_runtime(hashes::a_projection_outlasts_its_server())));
         trials.push(Trial::test("redis::a_program_builds_what_is_asked_for_from_outside", || {
             in_runtime(hashes::a_program_builds_what_is_asked_for_from_outside())

@@ -20,6 +20,23 @@ pub(super) async fn run(database: &str, what: Option<What>, url: &str, console: 
     let target = open(database).await?;
     match what {
         None => list(&*target, url, console).await,
+        Some(What::Show(Which { name })) => show(&*target, &name, url, console).await,
+        Some(What::Replay { name, position }) => {
+            let count = target.replay_parked(&name, position).await?;
+            if console.json {
+                return console.line(json!({"projection": name, "replayed": count}));
+            }
+            console.note(format_args!("{} will be applied again by the program that runs {name}", counted(count as u64, "event")));
+            Ok(())
+        }
+        Some(What::Skip { name, position }) => {
+            target.skip_parked(&name, position).await?;
+            if console.json {
+                return console.line(json!({"projection": name, "skipped": position}));
+            }
+            console.note(format_args!("the event at position {position} is given up"));
+            Ok(())
+        }
         Some(What::Compare(Named { name, wait_seconds })) => {
             let comparison = target.compare(&name, Duration::from_secs(wait_seconds)).await?;
             print(&name, &comparison, console)
@@ -95,6 +112,18 @@ async fn list(target: &dyn Versions, url: &str, console: &mut Console<'_>) -> Re
         return Ok(());
     }
     reading::print(&["projection", "version", "position", "behind", ""], rows, console)
+}
+
+async fn show(target: &dyn Versions, name: &str, url: &str, console: &mut Console<'_>) -> Result<(), Failure> {
+    let parked = target.parked_events(name).await?;
+    let live = target.builds(name).await?.into_iter().find(|build| build.is_live);
+    let position = live.map(|build| build.position).unwrap_or_default();
+    let behind = Behind::count(&*store_url::open_to_read(url).await?, position, Query::all()).await?;
+    if console.json {
+        return console.line(json!({"projection": name, "position": position, "behind": behind.number(), "parked": parked}));
+    }
+    console.line(format_args!("{name} is at position {position}, {} events behind", behind.shown()))?;
+    reading::print_parked(&parked, console)
 }
 
 fn print(name: &str, comparison: &Comparison, console: &mut Console<'_>) -> Result<(), Failure> {

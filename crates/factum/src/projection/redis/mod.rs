@@ -72,6 +72,13 @@ local fence = redis.call('HINCRBY', KEYS[1], 'claims', 1)
 redis.call('HSET', prefix .. 'projection', 'fence', fence)
 return {prefix, tostring(fence), redis.call('HGET', prefix .. 'projection', 'position') or '0'}";
 
+/// Changes or removes a field that has a value.
+const CHANGE: &str = "
+if redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[2] then return 0 end
+if ARGV[3] == '' then return redis.call('HDEL', KEYS[1], ARGV[1]) end
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
+return 1";
+
 /// Names of hashes that Factum keeps for itself, besides those of other versions.
 const OWN: [&str; 3] = ["projection", "parked", "hashes"];
 
@@ -81,8 +88,11 @@ const PASSING: [&str; 8] = ["LOADING", "BUSY", "TRYAGAIN", "CLUSTERDOWN", "MASTE
 /// So long an answer is waited for: a server that is busy, or saves, takes its time.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// So many arguments a script's step takes at most.
-const ARGUMENTS_MAX: usize = 7_000;
+/// So many arguments a call takes at most; the server's bound is 1,048,576.
+const ARGUMENTS_MAX: usize = 1_000_000;
+
+/// So many words a script hands to a command at most: Lua's stack has room for about 8,000.
+const WORDS_MAX: usize = 7_000;
 
 impl RedisTarget {
     /// A server by its URL.
@@ -102,6 +112,32 @@ impl RedisTarget {
             .set_response_timeout(Some(TIMEOUT));
         let connect = || self.client.get_connection_manager_with_config(patient);
         Ok(self.connection.get_or_try_init(connect).await.map_err(|error| trouble(&error))?.clone())
+    }
+
+    /// The events that were put aside, in order, each with how it is kept.
+    async fn kept_aside(&self, build: &Build) -> Result<Vec<(ParkedEvent, Vec<u8>)>> {
+        let key = self.ask(LOOK, build).await?.prefix + "parked";
+        let mut connection = self.connection().await?;
+        let values: Vec<Vec<u8>> = ::redis::cmd("HVALS").arg(key).query_async(&mut connection).await.map_err(|error| trouble(&error))?;
+        let parse = |value: Vec<u8>| match serde_json::from_slice::<ParkedEvent>(&value) {
+            Ok(event) => Ok((event, value)),
+            Err(error) => Err(Error::Corrupt {
+                reason: format!("a parked event of projection {} can't be read", build.name),
+                source: Some(error.into()),
+            }),
+        };
+        let mut events: Vec<_> = values.into_iter().map(parse).collect::<Result<_>>()?;
+        events.sort_by_key(|(event, _)| event.position);
+        Ok(events)
+    }
+
+    /// Puts another in the place of a parked event, or nothing, if it is still kept as it was: it may have been applied meanwhile. Whether it was.
+    async fn change_parked(&self, build: &Build, position: GlobalPosition, kept: &[u8], to: Option<&ParkedEvent>) -> Result<bool> {
+        let key = self.ask(LOOK, build).await?.prefix + "parked";
+        let mut connection = self.connection().await?;
+        let mut call = ::redis::cmd("EVAL");
+        call.arg(CHANGE).arg(1).arg(key).arg(position.to_string()).arg(kept).arg(to.map(json).unwrap_or_default());
+        call.query_async(&mut connection).await.map_err(|error| trouble(&error))
     }
 
     /// Asks a script about a version; where that is.
@@ -180,8 +216,9 @@ impl RedisRows {
             return Err(Error::invalid(format!("{name:?} is a hash that Factum keeps for itself; give yours another name")));
         }
         if !self.hashes.is_empty() {
-            let names = std::mem::take(&mut self.hashes).into_iter().map(String::into_bytes);
-            self.commands.push([b"SADD".to_vec(), self.key("hashes")].into_iter().chain(names).collect());
+            let names: Vec<Vec<u8>> = std::mem::take(&mut self.hashes).into_iter().map(String::into_bytes).collect();
+            let add = [b"SADD".to_vec(), self.key("hashes")];
+            self.commands.extend(names.chunks(WORDS_MAX).map(|names| [&add, names].concat()));
         }
         Ok(())
     }
@@ -254,25 +291,13 @@ impl Target for RedisTarget {
     }
 
     async fn park(&self, _build: &Build, rows: &mut RedisRows, event: &ParkedEvent) -> Result<()> {
-        let value = serde_json::to_vec(event).expect("a parked event can be written as JSON");
         let field = event.position.to_string().into_bytes();
-        rows.commands.push(vec![b"HSET".to_vec(), rows.parked(), field, value]);
+        rows.commands.push(vec![b"HSET".to_vec(), rows.parked(), field, json(event)]);
         Ok(())
     }
 
     async fn parked(&self, build: &Build) -> Result<Vec<ParkedEvent>> {
-        let key = self.ask(LOOK, build).await?.prefix + "parked";
-        let mut connection = self.connection().await?;
-        let values: Vec<Vec<u8>> = ::redis::cmd("HVALS").arg(key).query_async(&mut connection).await.map_err(|error| trouble(&error))?;
-        let parse = |value: Vec<u8>| {
-            serde_json::from_slice(&value).map_err(|error| Error::Corrupt {
-                reason: format!("a parked event of projection {} can't be read", build.name),
-                source: Some(error.into()),
-            })
-        };
-        let mut events: Vec<ParkedEvent> = values.into_iter().map(parse).collect::<Result<_>>()?;
-        events.sort_by_key(|event| event.position);
-        Ok(events)
+        Ok(self.kept_aside(build).await?.into_iter().map(|(event, _)| event).collect())
     }
 
     async fn unpark(&self, _build: &Build, rows: &mut RedisRows, position: GlobalPosition) -> Result<()> {
@@ -281,16 +306,11 @@ impl Target for RedisTarget {
     }
 
     async fn ask_for_replay(&self, build: &Build, position: Option<GlobalPosition>, wanted: bool) -> Result<usize> {
-        let key = self.ask(LOOK, build).await?.prefix + "parked";
-        let mut connection = self.connection().await?;
         let mut count = 0;
-        for mut event in self.parked(build).await? {
+        for (mut event, kept) in self.kept_aside(build).await? {
             if position.is_none_or(|position| event.position == position) {
                 event.replay = wanted;
-                let value = serde_json::to_vec(&event).expect("a parked event can be written as JSON");
-                let set = ::redis::cmd("HSET").arg(&key).arg(event.position.to_string()).arg(value).query_async(&mut connection).await;
-                let _: () = set.map_err(|error| trouble(&error))?;
-                count += 1;
+                count += usize::from(self.change_parked(build, event.position, &kept, Some(&event)).await?);
             }
         }
         Ok(count)
@@ -309,6 +329,10 @@ impl Target for RedisTarget {
         let position: Option<u64> = found.map_err(|error| trouble(&error))?;
         Ok(GlobalPosition::from_number(position.unwrap_or_default()))
     }
+}
+
+fn json(event: &ParkedEvent) -> Vec<u8> {
+    serde_json::to_vec(event).expect("a parked event can be written as JSON")
 }
 
 fn trouble(error: &RedisError) -> Error {

@@ -9,8 +9,9 @@ use super::{LOOK, RedisRows, RedisTarget, base, place, trouble, unanswered};
 use crate::GlobalPosition;
 use crate::error::{Error, Result};
 use crate::projection::target::{Build, Target, fenced};
-use crate::projection::versions::{live_and_newest, not_level, to_build};
+use crate::projection::versions::{found, live_and_newest, live_build, not_level, to_build};
 use crate::projection::{BuildState, Comparison, EXAMPLES, PATIENCE, Projection, Projector, Rebuild, TableDifference, Versions};
+use crate::subscription::ParkedEvent;
 
 /// Renames the hashes of what readers see, and then those of the new version to their places, if nobody has taken that over and it is not
 /// behind. The old version's claims are over.
@@ -204,6 +205,24 @@ impl Versions for RedisTarget {
             0 => Err(Error::invalid(format!("version {version} of projection {name} is not there, or is the one that readers see"))),
             _ => Ok(()),
         }
+    }
+
+    async fn parked_events(&self, name: &str) -> Result<Vec<ParkedEvent>> {
+        self.parked(&live_build(self, name).await?).await
+    }
+
+    async fn replay_parked(&self, name: &str, which: Option<GlobalPosition>) -> Result<usize> {
+        found(name, which, self.ask_for_replay(&live_build(self, name).await?, which, true).await?)
+    }
+
+    async fn skip_parked(&self, name: &str, position: GlobalPosition) -> Result<()> {
+        let build = live_build(self, name).await?;
+        let parked = self.kept_aside(&build).await?.into_iter().find(|(event, _)| event.position == position);
+        let removed = match parked {
+            Some((_, kept)) => self.change_parked(&build, position, &kept, None).await?,
+            None => false,
+        };
+        found(name, Some(position), removed.into()).map(drop)
     }
 }
 

@@ -212,9 +212,7 @@ impl Target for SqlTarget {
     }
 
     async fn unpark(&self, build: &Build, rows: &mut SqlRows, position: GlobalPosition) -> Result<()> {
-        let [name, version] = of(build);
-        let delete = "DELETE FROM factum_parked WHERE name = $1 AND version = $2 AND position = $3";
-        rows.execute(delete, &[name, version, signed(position.number())]).await.map(drop)
+        rows.remove_parked(build, position).await.map(drop)
     }
 
     async fn ask_for_replay(&self, build: &Build, position: Option<GlobalPosition>, wanted: bool) -> Result<usize> {
@@ -246,6 +244,13 @@ impl Target for SqlTarget {
 }
 
 impl SqlRows {
+    /// Takes an event back that was put aside, if it is there; how many that are.
+    async fn remove_parked(&mut self, build: &Build, position: GlobalPosition) -> Result<u64> {
+        let [name, version] = of(build);
+        let delete = "DELETE FROM factum_parked WHERE name = $1 AND version = $2 AND position = $3";
+        self.execute(delete, &[name, version, signed(position.number())]).await
+    }
+
     /// Keeps what was changed; readers see tables that are made under their plain names.
     async fn commit(mut self) -> Result<()> {
         if let Some(build) = self.to_show.take() {

@@ -11,8 +11,9 @@ use crate::GlobalPosition;
 use crate::error::{Error, Result};
 use crate::projection::projector::Running;
 use crate::projection::target::{Build, Target};
-use crate::projection::versions::{live_and_newest, not_level, to_build};
+use crate::projection::versions::{found, live_and_newest, live_build, not_level, to_build};
 use crate::projection::{BuildState, Comparison, EXAMPLES, PATIENCE, Projection, Projector, Rebuild, TableDifference, Versions};
+use crate::subscription::ParkedEvent;
 
 /// So many events may be missing when both versions are brought to one position, while the old one has to wait.
 const BEHIND_MAX: usize = 2_000;
@@ -137,6 +138,22 @@ impl Versions for SqlTarget {
             rows.execute(&format!("DROP TABLE IF EXISTS {}", names::table(table, version)), &[]).await?;
         }
         self.keep(rows).await
+    }
+
+    async fn parked_events(&self, name: &str) -> Result<Vec<ParkedEvent>> {
+        self.parked(&live_build(self, name).await?).await
+    }
+
+    async fn replay_parked(&self, name: &str, which: Option<GlobalPosition>) -> Result<usize> {
+        found(name, which, self.ask_for_replay(&live_build(self, name).await?, which, true).await?)
+    }
+
+    async fn skip_parked(&self, name: &str, position: GlobalPosition) -> Result<()> {
+        let build = live_build(self, name).await?;
+        let mut rows = self.transaction(&build).await?;
+        let removed = rows.remove_parked(&build, position).await?;
+        self.keep(rows).await?;
+        found(name, Some(position), usize::try_from(removed).unwrap_or(usize::MAX)).map(drop)
     }
 }
 
