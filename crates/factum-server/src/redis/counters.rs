@@ -1,6 +1,8 @@
 //! What has happened since the server started, in numbers: for INFO and for Prometheus.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::commands::table::{self, Command, Verb};
@@ -9,6 +11,9 @@ use super::resp::Reply;
 /// The upper bounds of the classes that times are counted in, in microseconds; the last class has none.
 pub(crate) const TIME_BOUNDS_US: [u64; 14] =
     [50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 1_000_000, 5_000_000];
+
+/// So many codes of errors are told apart: DEBUG ERROR can make any.
+const CODES_MAX: usize = 128;
 
 /// Numbers that only grow.
 #[derive(Debug)]
@@ -29,6 +34,8 @@ pub(crate) struct Counters {
     pub(crate) sent_bytes: AtomicU64,
     calls: Box<[AtomicU64]>,
     errors: Box<[AtomicU64]>,
+    /// Refusals by the code that they begin with.
+    errors_by_code: Mutex<BTreeMap<String, u64>>,
     unknown: AtomicU64,
     times: [AtomicU64; TIME_BOUNDS_US.len() + 1],
     time_us: AtomicU64,
@@ -48,6 +55,7 @@ impl Default for Counters {
             sent_bytes: AtomicU64::new(0),
             calls: zeros(),
             errors: zeros(),
+            errors_by_code: Mutex::default(),
             unknown: AtomicU64::new(0),
             times: Default::default(),
             time_us: AtomicU64::new(0),
@@ -58,6 +66,12 @@ impl Default for Counters {
 impl Counters {
     /// Counts a call, and whether it was refused. There is no command where nobody knows it.
     pub(crate) fn called(&self, command: Option<&Command>, reply: &Reply) {
+        if let Some(code) = reply.error_code() {
+            let mut codes = self.errors_by_code.lock().unwrap_or_else(PoisonError::into_inner);
+            if codes.len() < CODES_MAX || codes.contains_key(&code) {
+                *codes.entry(code).or_default() += 1;
+            }
+        }
         let Some(command) = command else {
             self.unknown.fetch_add(1, Ordering::Relaxed);
             return;
@@ -88,6 +102,11 @@ impl Counters {
             .map(|(command, (calls, errors))| (command, calls, errors))
     }
 
+    /// How many were refused with each code.
+    pub(crate) fn errors_by_code(&self) -> BTreeMap<String, u64> {
+        self.errors_by_code.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Calls of commands that there are not.
     pub(crate) fn unknown_calls(&self) -> u64 {
         self.unknown.load(Ordering::Relaxed)
@@ -111,6 +130,7 @@ impl Counters {
 
     /// Begins anew, as CONFIG RESETSTAT asks.
     pub(crate) fn reset(&self) {
+        self.errors_by_code.lock().unwrap_or_else(PoisonError::into_inner).clear();
         let singles = [
             &self.connections,
             &self.connections_refused,

@@ -277,9 +277,22 @@ impl Door {
         }
     }
 
+    /// Counts a call in a transaction.
+    fn count_inner(&self, work: &Work, answer: &Plan) {
+        let command = match work {
+            Work::Data(data) | Work::Own(data) => data.command,
+            Work::Afterwards(command, _) => command,
+            Work::Ready(_) | Work::Exec(_) | Work::Watch(..) | Work::Unwatch(..) => return,
+        };
+        self.counters.called(Some(command), if let Plan::Reply(reply) = answer { reply } else { &Reply::OK });
+    }
+
     /// Adds an answer that has to be put together, if the connection wants it.
     async fn answer(&self, unit: &Unit, answer: Plan, out: &mut Output) {
         self.counters.called(unit.command, &Reply::OK);
+        if let (Work::Exec(exec), Plan::Array(answers)) = (&unit.work, &answer) {
+            exec.work.iter().zip(answers).for_each(|(work, answer)| self.count_inner(work, answer));
+        }
         if !unit.is_wanted {
             return;
         }

@@ -173,6 +173,10 @@ fn prepare(door: &Door, session: &mut Session, command: &'static Command, reques
             session.transaction.is_spoilt = true;
             Work::Ready(Reply::error("ERR the commands of Factum are appends of their own, and can't be part of a transaction"))
         }
+        _ if is_gathering && command.is(table::NO_MULTI) => {
+            session.transaction.is_spoilt = true;
+            Work::Ready(Reply::error("ERR Command not allowed inside a transaction"))
+        }
         _ if is_gathering => Work::Ready(commands::queue(door, session, request)),
         _ => ready(door, session, command, request),
     }

@@ -80,6 +80,10 @@ const REQUESTS: &[(usize, &str)] = &[
     (3, "GETRANGE {key} {integer} {integer}"),
     (2, "SETRANGE {key} {small} {value}"),
     (2, "EXPIRE {key} {seconds}"),
+    (2, "SETBIT {key} {integer} {bit}"),
+    (2, "GETBIT {key} {integer}"),
+    (2, "BITOP {bit-operation} {key} {key} {?key}"),
+    (2, "LCS {key} {key} {?lcs-option}"),
     // GT and LT would go by the millisecond here.
     (2, "PEXPIRE {key} {seconds}"),
     (2, "EXPIREAT {key} {moment} {?expire-option}"),
@@ -398,6 +402,9 @@ fn chosen(name: &str, chance: &mut Chance, request: &mut Vec<Vec<u8>>) {
         "type" => say(&["TYPE", chance.of_list(&["string", "hash", "stream", "list", "wrong"])]),
         "database" => say(&[chance.of_list(&["0", "0", "0", "1", "15", "16", "-1", "abc"])]),
         "small" => say(&[chance.of_list(&["0", "1", "5", "-1", "536870912", "abc"])]),
+        "bit" => say(&[chance.of_list(&["0", "1", "1", "2", "x"])]),
+        "bit-operation" => say(&[chance.of_list(&["AND", "OR", "XOR", "NOT", "wrong"])]),
+        "lcs-option" => say(&[chance.of_list(&["LEN", "IDX", "WITHMATCHLEN", "wrong"])]),
         "number" => {
             say(&[chance.of_list(&["1", "1.5", "-0.25", "0", "1e3", "3.0e-2", "abc", "inf", "nan", "100000000000000000000", " 1"])])
         }

@@ -1,6 +1,6 @@
 //! COMMAND: the table, as clients ask for it.
 
-use super::table::{self, Command, Verb, access};
+use super::table::{self, Command, Verb, access, tips};
 use crate::redis::glob;
 use crate::redis::resp::{Reply, Request};
 
@@ -43,32 +43,42 @@ fn info_of(command: &'static Command) -> Reply {
         Reply::Integer(last.into()),
         Reply::count(step),
         set(categories(command).into_iter().map(Reply::Simple).collect()),
-        Reply::Array(Vec::new()),
-        Reply::Array(key_specifications(command)),
-        Reply::Array(command.subcommands().map(info_of).collect()),
+        set(tips::of(command.verb).iter().map(|tip| Reply::text(tip)).collect()),
+        set(key_specifications(command)),
+        if command.subcommands().next().is_none() { set(Vec::new()) } else { Reply::Array(command.subcommands().map(info_of).collect()) },
     ])
 }
 
 /// The classes of commands that permissions are given by, in the order of Redis.
 fn categories(command: &Command) -> Vec<&'static str> {
-    let is_dangerous = command.is(table::ADMIN)
-        || matches!(command.verb, Verb::Keys | Verb::FlushDb | Verb::FlushAll | Verb::Info | Verb::Role | Verb::LastSave | Verb::Cluster);
+    if command.subcommands().next().is_some() {
+        // What it does is what its subcommands do, each for itself.
+        return if command.verb == Verb::Command { vec!["@slow", "@connection"] } else { vec!["@slow"] };
+    }
+    let container = command.name.split_once('|').map_or(command.name, |(container, _)| container);
+    let is_admin = command.is(table::ADMIN) || matches!(command.verb, Verb::Role | Verb::LastSave);
+    let is_dangerous = is_admin || matches!(command.verb, Verb::Keys | Verb::FlushDb | Verb::FlushAll | Verb::SwapDb | Verb::Info);
     let has = |flag| command.is(flag);
     let is_about = |group| command.group == group;
+    let waits = matches!(command.verb, Verb::Wait | Verb::WaitAof);
+    let is_of_keyspace = matches!(command.verb, Verb::DbSize | Verb::FlushDb | Verb::FlushAll | Verb::SwapDb);
+    let is_of_connection = container == "command" || matches!(command.verb, Verb::ReadOnly | Verb::ReadWrite);
     let classes = [
-        (is_about(table::Group::Generic), "@keyspace"),
+        (is_about(table::Group::Generic) && !waits || is_of_keyspace, "@keyspace"),
         (has(table::READONLY), "@read"),
         (has(table::WRITE), "@write"),
         (is_about(table::Group::Hash), "@hash"),
         (is_about(table::Group::String), "@string"),
+        (is_about(table::Group::Bitmap), "@bitmap"),
         (is_about(table::Group::Stream), "@stream"),
-        (has(table::ADMIN), "@admin"),
+        (is_admin, "@admin"),
         (has(table::FAST), "@fast"),
         (!has(table::FAST), "@slow"),
         (has(table::BLOCKING), "@blocking"),
         (is_dangerous, "@dangerous"),
-        (is_about(table::Group::Connection), "@connection"),
+        (is_about(table::Group::Connection) || is_of_connection || waits, "@connection"),
         (is_about(table::Group::Transactions), "@transaction"),
+        (container == "function" || container == "script", "@scripting"),
     ];
     classes.into_iter().filter(|(is_in, _)| *is_in).map(|(_, name)| name).collect()
 }
@@ -125,7 +135,7 @@ fn key_specifications(command: &Command) -> Vec<Reply> {
     };
     match access::of_second(command.verb) {
         _ if first == 0 => Vec::new(),
-        Some(second) => vec![of_one(access::of(command.verb), first, 0, 1), of_one(second, first + 1, 0, 1)],
+        Some(second) => vec![of_one(access::of(command.verb), first, 0, 1), of_one(second, first + 1, last.min(0), 1)],
         None => {
             let last = if last < 0 { last } else { last - i32::try_from(first).unwrap_or_default() };
             vec![of_one(access::of(command.verb), first, last, step)]
@@ -177,7 +187,7 @@ pub(super) fn list(request: &Request) -> Reply {
         Reply::Array(table::all().filter(|command| takes(command)).map(|command| Reply::text(command.name)).collect())
     };
     if request.len() == 2 {
-        return Reply::Array(commands().map(|command| Reply::text(command.name)).collect());
+        return names(&|_| true);
     }
     let (Some(b"filterby"), Some(by), Some(value), 5) = (
         request.get(2).map(<[u8]>::to_ascii_lowercase).as_deref(),
@@ -221,7 +231,7 @@ pub(super) fn get_keys(request: &Request, with_access: bool) -> Reply {
         let access: &[&str] = match command.verb {
             Verb::Set if inner.iter().skip(3).any(|option| option.eq_ignore_ascii_case(b"get")) => &["RW", "access", "update"],
             Verb::Set => &["OW", "update"],
-            verb => access::of_second(verb).filter(|_| number == 1).unwrap_or(access::of(verb)),
+            verb => access::of_second(verb).filter(|_| number > 0).unwrap_or(access::of(verb)),
         };
         Reply::Array(vec![key, Reply::Set(access.iter().map(|flag| Reply::Simple(flag)).collect())])
     };

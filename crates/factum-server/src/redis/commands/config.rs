@@ -61,6 +61,7 @@ impl Parameters {
                 format!("normal {bytes} {bytes} {seconds} slave 0 0 0 pubsub 0 0 0")
             }),
             ("cluster-enabled", "no".to_owned()),
+            ("daemonize", "no".to_owned()),
             ("databases", settings.limits.databases.to_string()),
             ("dbfilename", String::new()),
             ("enable-debug-command", if settings.allow_debug { "yes" } else { "no" }.to_owned()),
@@ -161,18 +162,23 @@ pub(super) fn set(door: &Door, request: &Request) -> Reply {
     }
     let mut values = door.parameters.values.lock().unwrap_or_else(PoisonError::into_inner);
     let mut changed: Vec<(&str, Option<u64>, Bytes)> = Vec::new();
-    for place in (2..request.len()).step_by(2) {
-        let (asked, value) = (&request[place], &request[place + 1]);
-        let Some((&name, parameter)) = values.iter().find(|(name, _)| name.as_bytes().eq_ignore_ascii_case(asked)) else {
-            let text = [b"ERR Unknown option or number of arguments for CONFIG SET - '", asked, b"'"].concat();
+    // What is not known is said before all else, and what is there twice before what is wrong with a value.
+    let mut asked: Vec<&'static str> = Vec::with_capacity(request.len() / 2);
+    for name in request.iter().skip(2).step_by(2) {
+        let Some((&name, _)) = values.iter().find(|(known, _)| known.as_bytes().eq_ignore_ascii_case(name)) else {
+            let text = [b"ERR Unknown option or number of arguments for CONFIG SET - '", name, b"'"].concat();
             return Reply::ErrorBytes(text.into());
         };
-        if changed.iter().any(|(given, ..)| *given == name) {
-            return refused(name, "duplicate parameter");
-        }
+        asked.push(name);
+    }
+    if let Some(place) = (1..asked.len()).find(|&place| asked[..place].contains(&asked[place])) {
+        return refused(&String::from_utf8_lossy(&request[2 + 2 * place]), "duplicate parameter");
+    }
+    for (place, name) in asked.into_iter().enumerate() {
+        let (value, parameter) = (&request[3 + 2 * place], &values[name]);
         let checked = match parameter.kind {
             Kind::Fixed if parameter.value == value => Ok(None),
-            Kind::Fixed => Err("can't be changed while the server runs; it is set where the server is started"),
+            Kind::Fixed => Err("can't set immutable config: it is set where the server is started"),
             Kind::WithoutEffect => Ok(None),
             Kind::Number => number(name, value).map(Some),
             Kind::Bytes => bytes(value).map(Some).ok_or("argument must be a memory or percent value"),

@@ -94,6 +94,9 @@ fn read(text: &[u8]) -> Option<Option<Extended>> {
     if unsigned.eq_ignore_ascii_case("inf") || unsigned.eq_ignore_ascii_case("infinity") {
         return Some(None);
     }
+    if let Some(hexadecimal) = unsigned.strip_prefix("0x").or_else(|| unsigned.strip_prefix("0X")) {
+        return read_hexadecimal(is_negative, hexadecimal);
+    }
     let (mantissa, exponent) = match unsigned.split_once(['e', 'E']) {
         Some((mantissa, exponent)) => (mantissa, exponent.strip_prefix('+').unwrap_or(exponent).parse::<i32>().ok()?),
         None => (unsigned, 0),
@@ -117,6 +120,39 @@ fn read(text: &[u8]) -> Option<Option<Extended>> {
         }
     }
     scaled(is_negative, digits, exponent, sticky)
+}
+
+/// A number in hexadecimal digits, behind `0x`, perhaps times a power of two behind a `p`.
+fn read_hexadecimal(is_negative: bool, text: &str) -> Option<Option<Extended>> {
+    let (mantissa, exponent) = match text.split_once(['p', 'P']) {
+        Some((mantissa, exponent)) => (mantissa, exponent.strip_prefix('+').unwrap_or(exponent).parse::<i32>().ok()?),
+        None => (text, 0),
+    };
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    if whole.len() + fraction.len() == 0 {
+        return None;
+    }
+    // Thirty digits fit; those beyond count as a little more.
+    let mut digits = 0_u128;
+    let mut exponent = i32::try_from(fraction.len()).ok()?.checked_mul(4).and_then(|places| exponent.checked_sub(places))?;
+    let mut sticky = false;
+    for digit in whole.chars().chain(fraction.chars()) {
+        let digit = digit.to_digit(16)?;
+        if digits >> 120 == 0 {
+            digits = digits << 4 | u128::from(digit);
+        } else {
+            exponent = exponent.checked_add(4)?;
+            sticky |= digit != 0;
+        }
+    }
+    let number = rounded(is_negative, digits, exponent, sticky);
+    // As far as the processor's numbers of 80 bits go.
+    match number.exponent.saturating_add(63) {
+        _ if number.digits == 0 => Some(Some(number)),
+        16_384.. => Some(None),
+        ..-16_445 => None,
+        _ => Some(Some(number)),
+    }
 }
 
 /// `digits * 10^exponent`.
@@ -184,10 +220,16 @@ mod tests {
             ("1.", ".5", "1.5"),
             ("5.6", "5.0e3", "5005.60000000000000009"),
             ("3.1", "1e17", "100000000000000003.1015625"),
+            ("0x10", "-0X.8p1", "15"),
+            ("0x1.8p3", "0xA", "22"),
+            ("0", "0x1.23456789abcdef0123456789abcdefp60", "1311768467463790320.125"),
+            ("0", "0x0p-99999", "0"),
         ] {
             assert_eq!(sum(before.as_bytes(), change.as_bytes()).ok().as_deref(), Some(expected), "{before} {change}");
         }
-        for wrong in ["", "abc", "1 ", "nan", "1.1.1", "-"] {
+        for wrong in
+            ["", "abc", "1 ", "nan", "1.1.1", "-", "0x", "0x.", "0xp1", "0x1p", "0xg", "0x1p99999", "0x1p-99999", "0x-1", "0x1p9999999999"]
+        {
             assert!(sum(b"1", wrong.as_bytes()).is_err(), "{wrong}");
         }
         assert!(sum(b"inf", b"1").is_err());

@@ -10,7 +10,7 @@ use crate::redis::door::Door;
 use crate::redis::resp::{Reply, Request};
 
 /// The sections, and those of them that INFO alone shows.
-const SECTIONS: [(&str, bool); 11] = [
+const SECTIONS: [(&str, bool); 12] = [
     ("Server", true),
     ("Clients", true),
     ("Memory", true),
@@ -20,6 +20,7 @@ const SECTIONS: [(&str, bool); 11] = [
     ("CPU", true),
     ("Modules", true),
     ("Commandstats", false),
+    ("Errorstats", true),
     ("Cluster", true),
     ("Keyspace", true),
 ];
@@ -67,6 +68,8 @@ fn section(door: &Door, name: &str) -> Vec<(String, String)> {
     match name {
         "Server" => lines(&[
             ("redis_version", REDIS_VERSION.to_owned()),
+            ("redis_git_sha1", "00000000".to_owned()),
+            ("redis_git_dirty", "0".to_owned()),
             ("redis_mode", "standalone".to_owned()),
             ("os", std::env::consts::OS.to_owned()),
             ("executable", std::env::current_exe().unwrap_or_default().display().to_string()),
@@ -103,8 +106,11 @@ fn section(door: &Door, name: &str) -> Vec<(String, String)> {
             ("async_loading", "0".to_owned()),
             ("rdb_changes_since_last_save", "0".to_owned()),
             ("rdb_bgsave_in_progress", "0".to_owned()),
+            ("rdb_last_bgsave_status", "ok".to_owned()),
             ("aof_enabled", "1".to_owned()),
             ("aof_rewrite_in_progress", "0".to_owned()),
+            ("aof_rewrite_scheduled", "0".to_owned()),
+            ("aof_last_bgrewrite_status", "ok".to_owned()),
             ("aof_last_write_status", if door.keyspace.is_recording() { "ok" } else { "err" }.to_owned()),
             ("factum_durability", door.store.capabilities().durability.to_owned()),
         ]),
@@ -118,6 +124,7 @@ fn section(door: &Door, name: &str) -> Vec<(String, String)> {
                 ("total_error_replies", errors.to_string()),
                 ("total_net_input_bytes", read(&counters.received_bytes)),
                 ("total_net_output_bytes", read(&counters.sent_bytes)),
+                ("expired_keys", door.keyspace.expired_keys().to_string()),
                 ("evicted_keys", "0".to_owned()),
                 ("evicted_clients", read(&counters.connections_evicted)),
             ])
@@ -141,6 +148,9 @@ fn section(door: &Door, name: &str) -> Vec<(String, String)> {
                     (format!("cmdstat_{}", command.name), value)
                 })
                 .collect()
+        }
+        "Errorstats" => {
+            counters.errors_by_code().into_iter().map(|(code, count)| (format!("errorstat_{code}"), format!("count={count}"))).collect()
         }
         "Keyspace" => door
             .keys_by_database()

@@ -1,6 +1,7 @@
 //! The commands, a file for each family.
 
 mod absent;
+mod bits;
 mod call;
 mod client;
 mod command;
@@ -15,10 +16,13 @@ mod hashes;
 mod help;
 mod info;
 mod keys;
+mod lcs;
 mod naming;
+mod samples;
 mod server;
 mod streams;
 mod strings;
+mod swap;
 pub(crate) mod table;
 mod transactions;
 
@@ -75,6 +79,7 @@ pub(crate) fn without_data(door: &Door, session: &mut Session, command: &Command
         Verb::Info => info::info(door, request),
         Verb::Time => server::time(),
         Verb::Wait => server::wait(request),
+        Verb::WaitAof => server::wait_for_disk(request),
         Verb::Debug => return server::debug(door, request),
         Verb::MemoryDoctor | Verb::MemoryMallocStats | Verb::MemoryPurge | Verb::MemoryStats => server::memory(command.verb),
         Verb::ClientHelp
@@ -156,6 +161,12 @@ fn with_data(context: &mut Context<'_>, verb: Verb, request: &Request, resume: &
         Verb::Append => strings::append(context, request),
         Verb::GetRange | Verb::Substr => strings::part(context, request),
         Verb::SetRange => strings::set_part(context, request),
+        Verb::SetBit => bits::set(context, request),
+        Verb::GetBit => bits::get(context, request),
+        Verb::BitCount => bits::count(context, request),
+        Verb::BitPos => bits::find(context, request),
+        Verb::BitOp => bits::join(context, request),
+        Verb::Lcs => lcs::lcs(context, request),
         Verb::HSet | Verb::HMSet => hashes::set(context, request, verb),
         Verb::HSetNx => hashes::set_if_new(context, request),
         Verb::HGet => hashes::get(context, request),
@@ -185,6 +196,7 @@ fn with_data(context: &mut Context<'_>, verb: Verb, request: &Request, resume: &
         Verb::DbSize => naming::size(context),
         Verb::RandomKey => naming::random(context),
         Verb::FlushDb | Verb::FlushAll => naming::flush(context, request, verb),
+        Verb::SwapDb => swap::databases(context, request),
         Verb::ObjectEncoding | Verb::ObjectRefCount | Verb::ObjectIdleTime | Verb::ObjectFreq => keys::object(context, request, verb),
         Verb::Debug if request[1].eq_ignore_ascii_case(b"object") => keys::debug_object(context, request),
         // In a transaction it would never end, because what is dropped is needed again.

@@ -137,7 +137,7 @@ pub(super) fn copy(context: &mut Context<'_>, request: &Request) -> Answered {
 }
 
 /// Puts what stands at one key at another too.
-fn place(context: &mut Context<'_>, from: &Key, to: &Key) -> Result<(), Stop> {
+pub(super) fn place(context: &mut Context<'_>, from: &Key, to: &Key) -> Result<(), Stop> {
     let slot = context.slot(from)?;
     let (value, expires, encoding) = (slot.value.clone(), slot.expires, slot.encoding);
     match value {

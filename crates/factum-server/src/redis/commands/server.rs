@@ -1,7 +1,8 @@
-//! The commands on the server that are short: TIME, WAIT, MEMORY without a key, DEBUG.
+//! The commands on the server that are short: TIME, WAIT, WAITAOF, MEMORY without a key, DEBUG.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use super::samples;
 use super::table::Verb;
 use crate::process;
 use crate::redis::door::Door;
@@ -21,6 +22,24 @@ pub(super) fn wait(request: &Request) -> Reply {
         None => Reply::error("ERR timeout is not an integer or out of range"),
         Some(..0) => Reply::error("ERR timeout is negative"),
         Some(0..) => Reply::Integer(0),
+    }
+}
+
+/// What was answered is on this disk; there are no replicas whose disks could have it too.
+pub(super) fn wait_for_disk(request: &Request) -> Reply {
+    let Some(local) = integer(&request[1]) else { return Reply::error("ERR value is not an integer or out of range") };
+    if !(0..=1).contains(&local) {
+        return Reply::error("ERR value is out of range, value must between 0 and 1");
+    }
+    match integer(&request[2]) {
+        None => return Reply::error("ERR value is not an integer or out of range"),
+        Some(..0) => return Reply::error("ERR value is out of range, must be positive"),
+        Some(0..) => {}
+    }
+    match integer(&request[3]) {
+        None => Reply::error("ERR timeout is not an integer or out of range"),
+        Some(..0) => Reply::error("ERR timeout is negative"),
+        Some(0..) => Reply::Array(vec![Reply::Integer(1), Reply::Integer(0)]),
     }
 }
 
@@ -65,6 +84,8 @@ pub(super) fn debug(door: &Door, request: &Request) -> Option<Reply> {
         // Keys expire at their time, and nothing is arranged otherwise.
         b"set-active-expire" | b"quicklist-packed-threshold" if request.len() == 3 => Reply::OK,
         b"change-repl-id" if request.len() == 2 => Reply::OK,
+        b"protocol" if request.len() == 3 => samples::of_type(&request[2]),
+        b"log" if request.len() == 3 => Reply::OK,
         b"error" if request.len() == 3 => Reply::ErrorBytes(request.bytes(2)),
         // These concern data, or take their time.
         b"object" if request.len() >= 3 => return None,

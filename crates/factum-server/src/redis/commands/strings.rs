@@ -12,7 +12,7 @@ use crate::redis::resp::{Reply, Request, integer};
 const WOULD_OVERFLOW: Stop = Stop::error("ERR increment or decrement would overflow");
 
 /// The string at a key.
-fn text(context: &mut Context<'_>, key: &Key) -> Result<Option<Bytes>, Stop> {
+pub(super) fn text(context: &mut Context<'_>, key: &Key) -> Result<Option<Bytes>, Stop> {
     match &context.slot(key)?.value {
         Value::Text(text) => Ok(Some(text.clone())),
         Value::Nothing => Ok(None),
@@ -21,7 +21,7 @@ fn text(context: &mut Context<'_>, key: &Key) -> Result<Option<Bytes>, Stop> {
 }
 
 /// Writes a string and its expiry.
-fn write(context: &mut Context<'_>, key: &Key, text: Bytes, expires: Option<u64>) -> Result<(), Stop> {
+pub(super) fn write(context: &mut Context<'_>, key: &Key, text: Bytes, expires: Option<u64>) -> Result<(), Stop> {
     context.put(key, Value::Text(text))?;
     context.slot_as_it_is(key).expires = expires;
     Ok(())
@@ -170,7 +170,7 @@ pub(super) fn set_several(context: &mut Context<'_>, request: &Request, verb: Ve
 }
 
 /// Replaces a string and lets its expiry be.
-fn replace(context: &mut Context<'_>, key: &Key, text: Bytes) -> Result<(), Stop> {
+pub(super) fn replace(context: &mut Context<'_>, key: &Key, text: Bytes) -> Result<(), Stop> {
     let expires = context.slot(key)?.expires;
     write(context, key, text, expires)
 }
@@ -247,13 +247,7 @@ pub(super) fn set_part(context: &mut Context<'_>, request: &Request) -> Answered
         return Ok(Reply::count(before.len()).into());
     }
     let end = offset.saturating_add(part.len());
-    if end > 512 << 20 {
-        return Err(Stop::error("ERR string exceeds maximum allowed size (proto-max-bulk-len)"));
-    }
-    if end > context.limits.record_bytes_max {
-        let text = format!("ERR the value would have {end} bytes, and the store takes records of {}", context.limits.record_bytes_max);
-        return Err(Reply::Error(text.into()).into());
-    }
+    check_length(context, end)?;
     let mut after = before.to_vec();
     after.resize(after.len().max(end), 0);
     after[offset..end].copy_from_slice(part);
@@ -261,4 +255,16 @@ pub(super) fn set_part(context: &mut Context<'_>, request: &Request) -> Answered
     replace(context, &key, after.into())?;
     context.slot_as_it_is(&key).encoding = Some("raw");
     Ok(Reply::count(length).into())
+}
+
+/// Whether a string that is made longer may have so many bytes.
+pub(super) fn check_length(context: &Context<'_>, length: usize) -> Result<(), Stop> {
+    if length > 512 << 20 {
+        return Err(Stop::error("ERR string exceeds maximum allowed size (proto-max-bulk-len)"));
+    }
+    if length > context.limits.record_bytes_max {
+        let text = format!("ERR the value would have {length} bytes, and the store takes records of {}", context.limits.record_bytes_max);
+        return Err(Reply::Error(text.into()).into());
+    }
+    Ok(())
 }

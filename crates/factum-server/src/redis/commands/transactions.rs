@@ -209,7 +209,7 @@ pub(super) fn unwatch(watches: &Watches) {
 /// Whether a command needs nothing but what stands at its keys, so that it can't be held up in the middle of a transaction.
 fn is_complete_by_key(data: &Data) -> bool {
     match data.command.group {
-        Group::String | Group::Hash => true,
+        Group::String | Group::Bitmap | Group::Hash => true,
         Group::Stream => match data.command.verb {
             Verb::XAdd => !data
                 .request

@@ -181,6 +181,11 @@ impl Keyspace {
         (0..self.options.databases).map(|database| (database, names.count(database))).filter(|(_, count)| count.keys > 0).collect()
     }
 
+    /// How many keys were removed because their time was over.
+    pub(crate) fn expired_keys(&self) -> u64 {
+        self.lock().expired
+    }
+
     /// Approximate trimming removes whole blocks of so many entries from now on; 0 is one block.
     pub(crate) fn set_node_entries(&self, entries: u64) {
         self.options.node_entries.store(entries, Ordering::Relaxed);

@@ -53,6 +53,8 @@ pub(crate) struct State {
     pub(super) looked_to: GlobalPosition,
     /// By what keys were known that were dropped on purpose.
     pub(super) dropped: HashMap<Key, u64, RandomState>,
+    /// How many keys were removed because their time was over.
+    pub(super) expired: u64,
     /// How often everything was dropped because an append failed.
     pub(super) epoch: u64,
     /// When the log last said that appends fail.
@@ -171,7 +173,7 @@ impl Context<'_> {
         slot.is_used = true;
         self.wait = self.wait.max(slot.changed_in);
         if slot.expires.is_some_and(|expires| expires <= self.now) {
-            self.remove(key);
+            self.state.expired += u64::from(self.remove(key));
         } else if matches!(&slot.value, Value::Hash(hash) if hash.is_due(self.now)) {
             self.expire_fields(key);
         }

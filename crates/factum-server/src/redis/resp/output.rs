@@ -182,6 +182,7 @@ fn write(out: &mut BytesMut, reply: &Reply, protocol: Protocol) {
                 write(out, value, protocol);
             }
         }
+        Reply::Written(two, three) => out.put_slice(if protocol == Protocol::Three { three } else { two }.as_bytes()),
         Reply::Pairs(pairs) => {
             header(out, b'*', if protocol == Protocol::Three { pairs.len() } else { pairs.len() * 2 });
             for (first, second) in pairs {

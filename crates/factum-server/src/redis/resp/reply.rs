@@ -37,6 +37,8 @@ pub(crate) enum Reply {
     Set(Vec<Reply>),
     /// Text to be shown; a string in RESP2.
     Verbatim(String),
+    /// Bytes as they are sent in RESP2 and in RESP3: what no command but DEBUG PROTOCOL answers.
+    Written(&'static str, &'static str),
 }
 
 impl Reply {
@@ -75,8 +77,20 @@ impl Reply {
             Self::Array(replies) | Self::Set(replies) => all(replies),
             Self::Map(members) | Self::Pairs(members) => pairs(members),
             Self::Verbatim(text) => text.len(),
+            Self::Written(two, three) => two.len().max(three.len()),
         };
         content + 8
+    }
+
+    /// The word that an error begins with, such as `WRONGTYPE`.
+    pub(crate) fn error_code(&self) -> Option<String> {
+        let text = match self {
+            Self::Error(text) => text.as_bytes(),
+            Self::ErrorBytes(bytes) => bytes,
+            _ => return None,
+        };
+        let word = text.split(|byte| byte.is_ascii_whitespace()).next().unwrap_or_default();
+        Some(String::from_utf8_lossy(&word[..word.len().min(64)]).into_owned())
     }
 
     /// Whether it is an error.

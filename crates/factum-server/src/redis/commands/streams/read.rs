@@ -112,7 +112,12 @@ pub(crate) fn read(context: &mut Context<'_>, request: &Request, resume: &mut Re
     context.need(&keys)?;
     let mut found = Vec::new();
     for (place, (key, after)) in keys.iter().zip(&ids).enumerate() {
-        let Some(stream) = context.stream(key)? else { continue };
+        let stream = match context.stream(key) {
+            // Something else was put there while it waited: it waits on, for a stream.
+            Err(Stop::Answer(_)) if resume.deadline.is_some() => continue,
+            stream => stream?,
+        };
+        let Some(stream) = stream else { continue };
         let Some(top) = stream.top_id() else {
             let last = stream.last_visible().expect("an entry whose id is not known is there");
             return Err(Stop::Load(vec![Load::Ids(key.clone(), last, 1)]));

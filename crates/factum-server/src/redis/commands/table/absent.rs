@@ -2,21 +2,21 @@
 //! and are content to hear that there is nothing.
 
 #[rustfmt::skip]
-use super::{Command, Group, Verb, command, ADMIN, FAST, LOADING, NOSCRIPT, READONLY, STALE};
+use super::{Command, Group, Verb, command, ADMIN, ALLOW_BUSY, FAST, LOADING, NOSCRIPT, NO_ASYNC_LOADING, NO_MULTI, READONLY, STALE, WRITE};
 
 #[rustfmt::skip]
 pub(super) const COMMANDS: &[Command] = &[
     command(Verb::Function, "function", -2, 0, (0, 0, 0), Group::Server, "7.0.0", "Tells that there are no functions."),
-    command(Verb::FunctionDelete, "function|delete", 3, NOSCRIPT, (0, 0, 0), Group::Server, "7.0.0", "There is no library to delete."),
-    command(Verb::FunctionFlush, "function|flush", -2, NOSCRIPT, (0, 0, 0), Group::Server, "7.0.0", "There is nothing to remove."),
-    command(Verb::FunctionKill, "function|kill", 2, NOSCRIPT, (0, 0, 0), Group::Server, "7.0.0", "There is nothing that runs."),
+    command(Verb::FunctionDelete, "function|delete", 3, WRITE | NOSCRIPT, (0, 0, 0), Group::Server, "7.0.0", "There is no library to delete."),
+    command(Verb::FunctionFlush, "function|flush", -2, WRITE | NOSCRIPT, (0, 0, 0), Group::Server, "7.0.0", "There is nothing to remove."),
+    command(Verb::FunctionKill, "function|kill", 2, NOSCRIPT | ALLOW_BUSY, (0, 0, 0), Group::Server, "7.0.0", "There is nothing that runs."),
     command(Verb::FunctionList, "function|list", -2, NOSCRIPT, (0, 0, 0), Group::Server, "7.0.0", "Lists no libraries."),
-    command(Verb::FunctionStats, "function|stats", 2, NOSCRIPT, (0, 0, 0), Group::Server, "7.0.0", "Tells that nothing runs."),
+    command(Verb::FunctionStats, "function|stats", 2, NOSCRIPT | ALLOW_BUSY, (0, 0, 0), Group::Server, "7.0.0", "Tells that nothing runs."),
     command(Verb::FunctionHelp, "function|help", 2, LOADING | STALE, (0, 0, 0), Group::Server, "7.0.0", "Lists the subcommands."),
     command(Verb::Script, "script", -2, 0, (0, 0, 0), Group::Server, "2.6.0", "Tells that there are no scripts."),
     command(Verb::ScriptExists, "script|exists", -3, NOSCRIPT, (0, 0, 0), Group::Server, "2.6.0", "Tells of each script that it is not there."),
     command(Verb::ScriptFlush, "script|flush", -2, NOSCRIPT, (0, 0, 0), Group::Server, "2.6.0", "There is nothing to remove."),
-    command(Verb::ScriptKill, "script|kill", 2, NOSCRIPT, (0, 0, 0), Group::Server, "2.6.0", "There is nothing that runs."),
+    command(Verb::ScriptKill, "script|kill", 2, NOSCRIPT | ALLOW_BUSY, (0, 0, 0), Group::Server, "2.6.0", "There is nothing that runs."),
     command(Verb::ScriptHelp, "script|help", 2, LOADING | STALE, (0, 0, 0), Group::Server, "5.0.0", "Lists the subcommands."),
     command(Verb::Module, "module", -2, 0, (0, 0, 0), Group::Server, "4.0.0", "Tells that there are no modules."),
     command(Verb::ModuleList, "module|list", 2, ADMIN | NOSCRIPT, (0, 0, 0), Group::Server, "4.0.0", "Lists no modules."),
@@ -49,9 +49,9 @@ pub(super) const COMMANDS: &[Command] = &[
     command(Verb::ReadOnly, "readonly", 1, LOADING | STALE | FAST, (0, 0, 0), Group::Server, "3.0.0", "Refused: this is one server."),
     command(Verb::ReadWrite, "readwrite", 1, LOADING | STALE | FAST, (0, 0, 0), Group::Server, "3.0.0", "Refused: this is one server."),
     command(Verb::LastSave, "lastsave", 1, LOADING | STALE | FAST, (0, 0, 0), Group::Server, "1.0.0", "Tells the time of now: what was answered is saved."),
-    command(Verb::Save, "save", 1, ADMIN | NOSCRIPT, (0, 0, 0), Group::Server, "1.0.0", "Accepted; what was answered is saved."),
-    command(Verb::BgSave, "bgsave", -1, ADMIN | NOSCRIPT, (0, 0, 0), Group::Server, "1.0.0", "Accepted; what was answered is saved."),
-    command(Verb::BgRewriteAof, "bgrewriteaof", 1, ADMIN | NOSCRIPT, (0, 0, 0), Group::Server, "1.0.0", "Accepted; the log is compacted by itself."),
+    command(Verb::Save, "save", 1, ADMIN | NOSCRIPT | NO_ASYNC_LOADING | NO_MULTI, (0, 0, 0), Group::Server, "1.0.0", "Accepted; what was answered is saved."),
+    command(Verb::BgSave, "bgsave", -1, ADMIN | NOSCRIPT | NO_ASYNC_LOADING, (0, 0, 0), Group::Server, "1.0.0", "Accepted; what was answered is saved."),
+    command(Verb::BgRewriteAof, "bgrewriteaof", 1, ADMIN | NOSCRIPT | NO_ASYNC_LOADING, (0, 0, 0), Group::Server, "1.0.0", "Accepted; the log is compacted by itself."),
     command(Verb::LolWut, "lolwut", -1, READONLY | FAST, (0, 0, 0), Group::Server, "5.0.0", "Names the version."),
     command(Verb::Role, "role", 1, NOSCRIPT | LOADING | STALE | FAST, (0, 0, 0), Group::Server, "2.8.12", "Tells that this server is no replica and has none."),
 ];

@@ -10,7 +10,8 @@ pub(crate) fn of(verb: Verb) -> &'static [&'static str] {
         V::Exists | V::Type | V::Touch | V::StrLen | V::HLen | V::HExists | V::HStrLen | V::XLen => &["RO"],
         V::ObjectEncoding | V::ObjectFreq | V::ObjectIdleTime | V::ObjectRefCount | V::MemoryUsage | V::Watch => &["RO"],
         V::Set => &["RW", "access", "update", "variable_flags"],
-        V::SetEx | V::PSetEx | V::MSet => &["OW", "update"],
+        V::SetEx | V::PSetEx | V::MSet | V::BitOp => &["OW", "update"],
+        V::SetBit => &["RW", "access", "update"],
         V::SetNx | V::MSetNx => &["OW", "insert"],
         V::GetDel => &["RW", "access", "delete"],
         V::GetSet | V::GetEx | V::Incr | V::IncrBy | V::IncrByFloat | V::Decr | V::DecrBy | V::HIncrBy | V::HIncrByFloat | V::Move => {
@@ -27,10 +28,11 @@ pub(crate) fn of(verb: Verb) -> &'static [&'static str] {
     }
 }
 
-/// What a command does with its second key, where that is another thing.
+/// What a command does with its second key, and those behind it, where that is another thing.
 pub(crate) fn of_second(verb: Verb) -> Option<&'static [&'static str]> {
     match verb {
         Verb::Rename | Verb::Copy => Some(&["OW", "update"]),
+        Verb::BitOp => Some(&["RO", "access"]),
         Verb::RenameNx => Some(&["OW", "insert"]),
         _ => None,
     }

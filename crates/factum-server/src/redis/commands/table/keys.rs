@@ -1,7 +1,7 @@
 //! The commands on keys, strings and hashes, and transactions.
 
 #[rustfmt::skip]
-use super::{Command, Group, Verb, command, ALLOW_BUSY, DENYOOM, FAST, LOADING, NOSCRIPT, READONLY, STALE, WRITE};
+use super::{Command, Group, Verb, command, ALLOW_BUSY, DENYOOM, FAST, LOADING, NOSCRIPT, READONLY, SKIP_SLOWLOG, STALE, WRITE};
 
 #[rustfmt::skip]
 pub(super) const COMMANDS: &[Command] = &[
@@ -26,6 +26,12 @@ pub(super) const COMMANDS: &[Command] = &[
     command(Verb::GetRange, "getrange", 4, READONLY, (1, 1, 1), Group::String, "2.4.0", "Reads a part of a string."),
     command(Verb::SetRange, "setrange", 4, WRITE | DENYOOM, (1, 1, 1), Group::String, "2.2.0", "Overwrites a part of a string."),
     command(Verb::Substr, "substr", 4, READONLY, (1, 1, 1), Group::String, "1.0.0", "Reads a part of a string; GETRANGE is its newer name."),
+    command(Verb::Lcs, "lcs", -3, READONLY, (1, 2, 1), Group::String, "7.0.0", "Finds what two strings have in common."),
+    command(Verb::SetBit, "setbit", 4, WRITE | DENYOOM, (1, 1, 1), Group::Bitmap, "2.2.0", "Sets a bit of a string, and tells what it was."),
+    command(Verb::GetBit, "getbit", 3, READONLY | FAST, (1, 1, 1), Group::Bitmap, "2.2.0", "Reads a bit of a string."),
+    command(Verb::BitCount, "bitcount", -2, READONLY, (1, 1, 1), Group::Bitmap, "2.6.0", "Counts the bits of a string that are set."),
+    command(Verb::BitPos, "bitpos", -3, READONLY, (1, 1, 1), Group::Bitmap, "2.8.7", "Finds the first bit of a string that is set, or is not."),
+    command(Verb::BitOp, "bitop", -4, WRITE | DENYOOM, (2, -1, 1), Group::Bitmap, "2.6.0", "Joins strings bit by bit into another."),
     command(Verb::Expire, "expire", -3, WRITE | FAST, (1, 1, 1), Group::Generic, "1.0.0", "Sets when a key expires, in seconds from now."),
     command(Verb::PExpire, "pexpire", -3, WRITE | FAST, (1, 1, 1), Group::Generic, "2.6.0", "Sets when a key expires, in milliseconds from now."),
     command(Verb::ExpireAt, "expireat", -3, WRITE | FAST, (1, 1, 1), Group::Generic, "1.2.0", "Sets the second in which a key expires."),
@@ -73,11 +79,12 @@ pub(super) const COMMANDS: &[Command] = &[
     command(Verb::HPExpireTime, "hpexpiretime", -5, READONLY | FAST, (1, 1, 1), Group::Hash, "7.4.0", "Tells at which millisecond fields expire."),
     command(Verb::HRandField, "hrandfield", -2, READONLY, (1, 1, 1), Group::Hash, "6.2.0", "Names some of the fields."),
     command(Verb::Multi, "multi", 1, NOSCRIPT | LOADING | STALE | FAST | ALLOW_BUSY, (0, 0, 0), Group::Transactions, "1.2.0", "Begins a transaction."),
-    command(Verb::Exec, "exec", 1, NOSCRIPT | LOADING | STALE, (0, 0, 0), Group::Transactions, "1.2.0", "Carries out a transaction, all or nothing."),
+    command(Verb::Exec, "exec", 1, NOSCRIPT | LOADING | STALE | SKIP_SLOWLOG, (0, 0, 0), Group::Transactions, "1.2.0", "Carries out a transaction, all or nothing."),
     command(Verb::Discard, "discard", 1, NOSCRIPT | LOADING | STALE | FAST | ALLOW_BUSY, (0, 0, 0), Group::Transactions, "2.0.0", "Drops a transaction."),
     command(Verb::Watch, "watch", -2, NOSCRIPT | LOADING | STALE | FAST | ALLOW_BUSY, (1, -1, 1), Group::Transactions, "2.2.0", "Lets EXEC fail if one of the keys changes before it."),
     command(Verb::Unwatch, "unwatch", 1, NOSCRIPT | LOADING | STALE | FAST | ALLOW_BUSY, (0, 0, 0), Group::Transactions, "2.2.0", "Forgets what is watched."),
     command(Verb::Wait, "wait", 3, NOSCRIPT, (0, 0, 0), Group::Generic, "3.0.0", "Answers at once: what was acknowledged is on disk, and there are no replicas."),
+    command(Verb::WaitAof, "waitaof", 4, NOSCRIPT, (0, 0, 0), Group::Generic, "7.2.0", "Answers at once: what was acknowledged is on this disk, and there are no replicas."),
     command(Verb::Object, "object", -2, 0, (0, 0, 0), Group::Generic, "2.2.3", "Tells how a key is kept."),
     command(Verb::ObjectEncoding, "object|encoding", 3, READONLY, (2, 2, 1), Group::Generic, "2.2.3", "Names the form in which Redis would keep the value."),
     command(Verb::ObjectRefCount, "object|refcount", 3, READONLY, (2, 2, 1), Group::Generic, "2.2.3", "Tells the references to a value."),

@@ -6,6 +6,7 @@ mod factum;
 mod keys;
 mod server;
 mod streams;
+pub(crate) mod tips;
 mod verb;
 
 use std::collections::HashMap;
@@ -30,16 +31,36 @@ pub(crate) const FAST: u32 = 1 << 8;
 pub(crate) const NO_AUTH: u32 = 1 << 9;
 pub(crate) const MOVABLEKEYS: u32 = 1 << 10;
 pub(crate) const ALLOW_BUSY: u32 = 1 << 11;
+pub(crate) const NO_ASYNC_LOADING: u32 = 1 << 12;
+pub(crate) const NO_MULTI: u32 = 1 << 13;
+pub(crate) const SKIP_SLOWLOG: u32 = 1 << 14;
 
 /// The flags' names, in the order of their bits.
-pub(crate) const FLAG_NAMES: [&str; 12] =
-    ["write", "readonly", "denyoom", "admin", "noscript", "blocking", "loading", "stale", "fast", "no_auth", "movablekeys", "allow_busy"];
+pub(crate) const FLAG_NAMES: [&str; 15] = [
+    "write",
+    "readonly",
+    "denyoom",
+    "admin",
+    "noscript",
+    "blocking",
+    "loading",
+    "stale",
+    "fast",
+    "no_auth",
+    "movablekeys",
+    "allow_busy",
+    "no_async_loading",
+    "no_multi",
+    "skip_slowlog",
+];
 
 /// What a command is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Group {
     Stream,
     String,
+    /// Strings, bit by bit.
+    Bitmap,
     Hash,
     Generic,
     Transactions,
@@ -55,6 +76,7 @@ impl Group {
         match self {
             Self::Stream => "stream",
             Self::String => "string",
+            Self::Bitmap => "bitmap",
             Self::Hash => "hash",
             Self::Generic => "generic",
             Self::Transactions => "transactions",

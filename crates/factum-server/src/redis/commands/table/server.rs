@@ -8,6 +8,7 @@ pub(super) const COMMANDS: &[Command] = &[
     command(Verb::DbSize, "dbsize", 1, READONLY | FAST, (0, 0, 0), Group::Server, "1.0.0", "Counts the keys."),
     command(Verb::FlushDb, "flushdb", -1, WRITE, (0, 0, 0), Group::Server, "1.0.0", "Removes all keys of this database."),
     command(Verb::FlushAll, "flushall", -1, WRITE, (0, 0, 0), Group::Server, "1.0.0", "Removes all keys."),
+    command(Verb::SwapDb, "swapdb", 3, WRITE | FAST, (0, 0, 0), Group::Server, "4.0.0", "Puts the keys of two databases in each other's place."),
     command(Verb::Hello, "hello", -1, NOSCRIPT | LOADING | STALE | FAST | NO_AUTH | ALLOW_BUSY, (0, 0, 0), Group::Connection, "6.0.0", "Chooses the protocol's version, and says who answers."),
     command(Verb::Auth, "auth", -2, NOSCRIPT | LOADING | STALE | FAST | NO_AUTH | ALLOW_BUSY, (0, 0, 0), Group::Connection, "1.0.0", "Gives the password."),
     command(Verb::Client, "client", -2, 0, (0, 0, 0), Group::Connection, "2.4.0", "Tells of connections and changes them."),
