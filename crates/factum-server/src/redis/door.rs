@@ -32,7 +32,7 @@ pub(crate) struct Door {
     /// Who is connected.
     pub(crate) clients: Arc<Clients>,
     /// Whether clients wait because one asked for it.
-    pub(crate) pause: Pause,
+    pub(crate) pause: Arc<Pause>,
     /// What CONFIG tells.
     pub(crate) parameters: Parameters,
     /// What has happened.
@@ -46,6 +46,7 @@ impl Door {
     pub(crate) fn new(store: SharedStore, settings: Settings) -> Self {
         let clients = Arc::<Clients>::default();
         clients.held.allow(settings.limits.clients_bytes_max);
+        let pause = Arc::<Pause>::default();
         Self {
             groups: commands::OrderedGroups::default(),
             parameters: Parameters::new(&settings),
@@ -56,13 +57,14 @@ impl Door {
                     cache_bytes_max: settings.limits.cache_bytes_max,
                     databases: settings.limits.databases,
                     allow_flush: settings.allow_flush,
+                    pause: Arc::clone(&pause),
                     ..Options::default()
                 },
             ),
             store,
             settings,
             clients,
-            pause: Pause::default(),
+            pause,
             counters: Counters::default(),
             run_id: format!("{}{}", factum::Uuid::now_v7().simple(), &factum::Uuid::now_v7().simple().to_string()[24..]),
         }
@@ -208,12 +210,14 @@ impl Door {
         let mut wait = 0;
         let mut stop = None;
         for place in 0..units.len() {
+            let only_reads = units[place].only_reads();
             let work = &mut units[place].work;
             if matches!(work, Work::Own(_)) {
                 stop = Some(Stopped::Own);
                 break;
             }
             let mut context = self.keyspace.context(state, now);
+            context.only_reads = only_reads;
             let carried = catch_unwind(AssertUnwindSafe(|| match work {
                 Work::Data(data) if !context.has_room(1, data.request.size()) => Err(Stop::Full),
                 work => commands::carry_out(&mut context, work),

@@ -164,6 +164,14 @@ fn prepare(door: &Door, session: &mut Session, command: &'static Command, reques
         return Work::Ready(Reply::error("NOAUTH Authentication required."));
     }
     let is_gathering = session.transaction.queued.is_some();
+    if is_memory_full(door, session, command) {
+        const FULL: Reply = Reply::error("OOM command not allowed when used memory > 'maxmemory'.");
+        if command.verb == Verb::Exec {
+            return commands::abort(session, &FULL);
+        }
+        session.transaction.is_spoilt = true;
+        return Work::Ready(FULL);
+    }
     match command.verb {
         Verb::Multi | Verb::Exec | Verb::Discard | Verb::Watch | Verb::Unwatch if !is_gathering || command.verb != Verb::Unwatch => {
             commands::transaction(door, session, command.verb, &request)
@@ -180,6 +188,18 @@ fn prepare(door: &Door, session: &mut Session, command: &'static Command, reques
         _ if is_gathering => Work::Ready(commands::queue(door, session, request)),
         _ => ready(door, session, command, request),
     }
+}
+
+/// Whether a command would take memory although more is in use than CONFIG SET maxmemory allows, if it was ever called. In MULTI every
+/// command takes some, because it is kept.
+fn is_memory_full(door: &Door, session: &Session, command: &Command) -> bool {
+    let bytes_max = door.parameters.memory_bytes_max();
+    let takes = || match command.verb {
+        Verb::Exec => session.transaction.adds(),
+        Verb::Discard | Verb::Multi | Verb::Watch | Verb::Quit | Verb::Reset => false,
+        _ => session.transaction.queued.is_some() || command.is(table::DENYOOM),
+    };
+    bytes_max > 0 && takes() && crate::process::own_memory_bytes() > bytes_max
 }
 
 /// What is to be done for a request outside of MULTI, or in EXEC.

@@ -54,10 +54,17 @@ fn is_printable(name: &[u8]) -> bool {
 }
 
 pub(super) fn info(session: &Session) -> Reply {
+    note_this_command(session);
     Reply::Verbatim(line(&session.client))
 }
 
-pub(super) fn list(door: &Door, request: &Request) -> Reply {
+/// What is noted when requests arrive is the command before them, and here this one is shown.
+fn note_this_command(session: &Session) {
+    session.client.note(session.activity(session.client.activity().at));
+}
+
+pub(super) fn list(door: &Door, session: &Session, request: &Request) -> Reply {
+    note_this_command(session);
     let clients = match (request.get(2).map(<[u8]>::to_ascii_lowercase).as_deref(), request.get(3)) {
         (None, _) => door.clients.all(),
         (Some(b"type"), Some(kind)) if request.len() == 4 => match of_kind(kind) {

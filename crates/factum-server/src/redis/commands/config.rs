@@ -18,8 +18,10 @@ const NODE_ENTRIES: &str = "stream-node-max-entries";
 const TIMEOUT: &str = "timeout";
 /// how many connections there may be,
 const CLIENTS_MAX: &str = "maxclients";
-/// and how much memory they may hold together.
+/// how much memory they may hold together.
 const CLIENTS_BYTES_MAX: &str = "maxmemory-clients";
+/// Beyond how much memory in all what adds data is refused.
+const MEMORY_BYTES_MAX: &str = "maxmemory";
 
 /// The parameters that are known.
 #[derive(Debug)]
@@ -27,6 +29,7 @@ pub(crate) struct Parameters {
     values: Mutex<BTreeMap<&'static str, Parameter>>,
     idle_seconds: AtomicU64,
     clients_max: AtomicUsize,
+    memory_bytes_max: AtomicU64,
 }
 
 #[derive(Clone, Debug)]
@@ -65,7 +68,6 @@ impl Parameters {
             ("databases", settings.limits.databases.to_string()),
             ("dbfilename", String::new()),
             ("enable-debug-command", if settings.allow_debug { "yes" } else { "no" }.to_owned()),
-            ("maxmemory", "0".to_owned()),
             ("maxmemory-policy", "noeviction".to_owned()),
             ("notify-keyspace-events", String::new()),
             ("port", settings.redis.port().to_string()),
@@ -77,6 +79,9 @@ impl Parameters {
             ("active-expire-effort", "1"),
             ("activedefrag", "no"),
             ("activerehashing", "yes"),
+            ("aof-load-truncated", "yes"),
+            ("aof-rewrite-incremental-fsync", "yes"),
+            ("aof-use-rdb-preamble", "yes"),
             ("auto-aof-rewrite-min-size", "67108864"),
             ("auto-aof-rewrite-percentage", "100"),
             ("busy-reply-threshold", "5000"),
@@ -101,7 +106,12 @@ impl Parameters {
             ("loglevel", "notice"),
             ("lua-time-limit", "5000"),
             ("maxmemory-samples", "5"),
+            ("no-appendfsync-on-rewrite", "no"),
+            ("rdbchecksum", "yes"),
+            ("rdbcompression", "yes"),
             ("set-max-intset-entries", "512"),
+            ("set-max-listpack-entries", "128"),
+            ("set-max-listpack-value", "64"),
             ("slowlog-log-slower-than", "-1"),
             ("slowlog-max-len", "128"),
             ("stop-writes-on-bgsave-error", "yes"),
@@ -117,6 +127,7 @@ impl Parameters {
             (TIMEOUT, limits.idle_max.map_or(0, |idle| idle.as_secs()), Kind::Number),
             (CLIENTS_MAX, limits.clients_max as u64, Kind::Number),
             (CLIENTS_BYTES_MAX, limits.clients_bytes_max as u64, Kind::Bytes),
+            (MEMORY_BYTES_MAX, 0, Kind::Bytes),
             (NODE_ENTRIES, 100, Kind::Number),
         ];
         let parameter = |name, value, kind| (name, Parameter { value, kind });
@@ -131,6 +142,7 @@ impl Parameters {
             values: Mutex::new(values.collect()),
             idle_seconds: AtomicU64::new(numbers[0].1),
             clients_max: AtomicUsize::new(limits.clients_max),
+            memory_bytes_max: AtomicU64::new(0),
         }
     }
 
@@ -140,6 +152,11 @@ impl Parameters {
             0 => None,
             seconds => Some(Duration::from_secs(seconds)),
         }
+    }
+
+    /// Beyond how much memory what adds data is refused; 0 for no end.
+    pub(crate) fn memory_bytes_max(&self) -> u64 {
+        self.memory_bytes_max.load(Ordering::Relaxed)
     }
 
     /// How many connections there may be.
@@ -203,6 +220,7 @@ fn put_in_force(door: &Door, name: &str, number: u64) {
     match name {
         TIMEOUT => door.parameters.idle_seconds.store(number, Ordering::Relaxed),
         CLIENTS_MAX => door.parameters.clients_max.store(size, Ordering::Relaxed),
+        MEMORY_BYTES_MAX => door.parameters.memory_bytes_max.store(number, Ordering::Relaxed),
         CLIENTS_BYTES_MAX => door.clients.held.allow(size),
         _ => door.keyspace.set_node_entries(number),
     }

@@ -97,7 +97,7 @@ fn section(door: &Door, name: &str) -> Vec<(String, String)> {
                 ("used_memory_human", format!("{:.2}M", memory as f64 / f64::from(1 << 20))),
                 ("used_memory_rss", process::resident_bytes().to_string()),
                 ("mem_clients_normal", door.clients.held.bytes().to_string()),
-                ("maxmemory", "0".to_owned()),
+                ("maxmemory", door.parameters.memory_bytes_max().to_string()),
                 ("maxmemory_policy", "noeviction".to_owned()),
             ])
         }

@@ -52,7 +52,7 @@ pub(crate) fn without_data(door: &Door, session: &mut Session, command: &Command
         Verb::ClientSetName => client::set_name(session, request.bytes(2)),
         Verb::ClientSetInfo => client::set_info(session, request),
         Verb::ClientInfo => client::info(session),
-        Verb::ClientList => client::list(door, request),
+        Verb::ClientList => client::list(door, session, request),
         Verb::ClientKill => client::kill(door, session, request),
         Verb::ClientUnblock => client::unblock(door, request),
         Verb::ClientPause => client::pause(door, request),

@@ -34,8 +34,17 @@ impl Transaction {
 
     /// Whether one of the requests since MULTI changes data.
     pub(crate) fn writes(&self) -> bool {
-        let writes = |request: &Request| table::look_up(request).is_ok_and(|command| command.is(table::WRITE));
-        self.queued.iter().flatten().any(writes)
+        self.has(table::WRITE)
+    }
+
+    /// Whether one of them may make the data larger.
+    pub(crate) fn adds(&self) -> bool {
+        self.has(table::DENYOOM)
+    }
+
+    fn has(&self, flag: u32) -> bool {
+        let has = |request: &Request| table::look_up(request).is_ok_and(|command| command.is(flag));
+        self.queued.iter().flatten().any(has)
     }
 }
 

@@ -45,6 +45,7 @@ pub(crate) use slot::{Kind, Slot, Value};
 pub(crate) use state::{Answered, BatchLimits, Context, Load, Stop, WRONG_TYPE};
 pub(crate) use stream::{Known, Stream};
 
+use super::pause::Pause;
 use state::State;
 
 /// How the door sees the store.
@@ -62,6 +63,8 @@ pub(crate) struct Options {
     pub(crate) copies_data: bool,
     /// Whether all keys may be removed at once.
     pub(crate) allow_flush: bool,
+    /// While clients wait, keys that have expired stay where they are, and are gone only for those who look.
+    pub(crate) pause: Arc<Pause>,
 }
 
 /// As Redis has it, unless it is told otherwise.
@@ -86,6 +89,7 @@ impl Default for Options {
             databases: 16,
             copies_data: false,
             allow_flush: false,
+            pause: Arc::default(),
         }
     }
 }
@@ -170,7 +174,18 @@ impl Keyspace {
 
     /// A command's context. `state` is the locked state.
     pub(crate) fn context<'a>(&'a self, state: &'a mut State, now: u64) -> Context<'a> {
-        Context { state, limits: self.limits, options: &self.options, now, database: 0, is_exec: false, wait: 0, undo: None }
+        Context {
+            state,
+            limits: self.limits,
+            options: &self.options,
+            now,
+            database: 0,
+            is_exec: false,
+            only_reads: false,
+            gone: None,
+            wait: 0,
+            undo: None,
+        }
     }
 
     /// How many keys each database has that has any, once their names are known.

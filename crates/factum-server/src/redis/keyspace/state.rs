@@ -150,6 +150,10 @@ pub(crate) struct Context<'a> {
     pub(crate) database: u32,
     /// Inside of EXEC nothing blocks.
     pub(crate) is_exec: bool,
+    /// The command changes nothing, so that while clients wait it leaves keys where they are that have expired.
+    pub(crate) only_reads: bool,
+    /// What it sees in place of such a key.
+    pub(super) gone: Option<Box<Slot>>,
     /// The batch that has to be durable before the answer is given.
     pub(crate) wait: u64,
     /// What stood at the keys before, so that it can be taken back.
@@ -173,6 +177,9 @@ impl Context<'_> {
         slot.is_used = true;
         self.wait = self.wait.max(slot.changed_in);
         if slot.expires.is_some_and(|expires| expires <= self.now) {
+            if self.only_reads && self.options.pause.now().is_some() {
+                return Ok(self.gone.insert(Box::new(Slot::empty())));
+            }
             self.state.expired += u64::from(self.remove(key));
         } else if matches!(&slot.value, Value::Hash(hash) if hash.is_due(self.now)) {
             self.expire_fields(key);

@@ -87,6 +87,9 @@ impl Keyspace {
     pub(super) async fn sweep(self: Arc<Self>) {
         loop {
             tokio::time::sleep(SWEEP).await;
+            if self.options.pause.now().is_some() {
+                continue;
+            }
             let expired = self.lock().names.as_ref().map(|names| names.expired(now(), SWEPT_MAX)).unwrap_or_default();
             if expired.is_empty() {
                 continue;
