@@ -1,6 +1,7 @@
 //! The door over stores that fail, wait, or are written to by others.
 
 mod batches;
+mod exchange;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
