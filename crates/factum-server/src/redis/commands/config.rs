@@ -63,6 +63,7 @@ impl Parameters {
                 let seconds = settings.limits.output_stall_max.as_secs();
                 format!("normal {bytes} {bytes} {seconds} slave 0 0 0 pubsub 0 0 0")
             }),
+            ("client-query-buffer-limit", settings.limits.request_bytes_max.to_string()),
             ("cluster-enabled", "no".to_owned()),
             ("daemonize", "no".to_owned()),
             ("databases", settings.limits.databases.to_string()),
@@ -198,6 +199,7 @@ pub(super) fn set(door: &Door, request: &Request) -> Reply {
             Kind::Fixed => Err("can't set immutable config: it is set where the server is started"),
             Kind::WithoutEffect => Ok(None),
             Kind::Number => number(name, value).map(Some),
+            Kind::Bytes if is_too_large_a_part(value) => Err("percentage argument must be less or equal to 100"),
             Kind::Bytes => bytes(value).map(Some).ok_or("argument must be a memory or percent value"),
         };
         match checked {
@@ -252,6 +254,11 @@ fn bytes(value: &[u8]) -> Option<u64> {
         _ => return None,
     };
     digits.parse::<u64>().ok()?.checked_mul(unit)
+}
+
+/// Whether it is a part of all memory, in percent, that is more than all.
+fn is_too_large_a_part(value: &[u8]) -> bool {
+    value.strip_suffix(b"%").and_then(integer).is_some_and(|percent| percent > 100)
 }
 
 fn refused(name: &str, why: &str) -> Reply {

@@ -114,7 +114,8 @@ fn full(request: &Request) -> Result<Option<u64>, Stop> {
 }
 
 fn entries_read(group: &Group) -> Reply {
-    group.entries_read.map_or(Reply::Null, count)
+    // Beyond the largest number that can be given with ENTRIESREAD, Redis goes on from the smallest.
+    group.entries_read.map_or(Reply::Null, |read| Reply::Integer(read.cast_signed()))
 }
 
 /// How many entries a group has yet to read, where that can be known.
@@ -126,9 +127,7 @@ fn lag(stream: &Stream, group: &Group) -> Reply {
         Some(read) if !has_tombstones(stream, group.last_id) => Some(read),
         _ => distance(stream, group.last_id, first_id(stream)),
     };
-    read.map_or(Reply::Null, |read| {
-        Reply::Integer(i64::try_from(stream.entries_added).unwrap_or(i64::MAX) - i64::try_from(read).unwrap_or(i64::MAX))
-    })
+    read.map_or(Reply::Null, |read| Reply::Integer(stream.entries_added.cast_signed().wrapping_sub(read.cast_signed())))
 }
 
 /// Whether an entry from `start` on may have been deleted that was not before all others.
