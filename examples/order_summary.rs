@@ -84,7 +84,7 @@ impl Projection<SqlRows> for OrderSummary {
 #[tokio::main]
 async fn main() -> Outcome {
     let url = std::env::args().nth(1).unwrap_or_else(|| "memory:".to_owned());
-    let (database, file) = database(&url);
+    let (database, folder) = database(&url)?;
     let store = connect(&url).await?;
     let rows = SqlTarget::connect(&database).await?;
     let projector = Projector::new(store.clone(), rows.clone(), OrderSummary { knows_cancellation: false });
@@ -132,8 +132,8 @@ async fn main() -> Outcome {
     println!("And it goes on:");
     print(&rows).await?;
     store.close().await?;
-    if let Some(file) = file {
-        std::fs::remove_file(file)?;
+    if let Some(folder) = folder {
+        std::fs::remove_dir_all(folder)?;
     }
     Ok(())
 }
@@ -152,14 +152,15 @@ async fn print(rows: &SqlTarget) -> Outcome {
     Ok(())
 }
 
-/// Where the rows are: in the database that is named, in the one that the orders are in, or in a file that is gone afterwards.
-fn database(store: &str) -> (String, Option<std::path::PathBuf>) {
+/// Where the rows are: in the database that is named, in the one that the orders are in, or in a folder that is gone afterwards.
+fn database(store: &str) -> std::io::Result<(String, Option<std::path::PathBuf>)> {
     if let Some(named) = std::env::args().nth(2) {
-        return (named, None);
+        return Ok((named, None));
     }
     if store.starts_with("postgres") {
-        return (store.split('?').next().unwrap_or(store).to_owned(), None);
+        return Ok((store.split('?').next().unwrap_or(store).to_owned(), None));
     }
-    let file = std::env::temp_dir().join(format!("factum-order-summary-{}.db", std::process::id()));
-    (format!("sqlite:{}", file.display()), Some(file))
+    let folder = std::env::temp_dir().join(format!("factum-order-summary-{}", std::process::id()));
+    std::fs::create_dir(&folder)?;
+    Ok((format!("sqlite:{}", folder.join("rows.db").display()), Some(folder)))
 }
