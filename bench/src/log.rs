@@ -5,13 +5,13 @@ use std::time::Instant;
 use factum::{Category, EventStore, EventType, Query, ReadLog};
 use futures::TryStreamExt;
 
-use crate::report::{Figure, Report, Row};
+use crate::report::{Figure, Report, Row, middle};
 use crate::sample::{RARE_CATEGORY, RARE_TYPE};
 use crate::workbench::{Million, Workbench};
 use crate::{Outcome, raw};
 
-/// Each reading is done so often, and the best one counts: what disturbs it only makes it slower.
-const TIMES: usize = 3;
+/// Each reading is done so often.
+const TIMES: usize = 5;
 
 pub(crate) fn measure(workbench: &mut Workbench, report: &mut Report) -> Outcome {
     let million = workbench.million()?;
@@ -40,12 +40,8 @@ pub(crate) fn measure(workbench: &mut Workbench, report: &mut Report) -> Outcome
         let (count, _) = sqlite.read_all()?;
         Ok(count as f64 / start.elapsed().as_secs_f64())
     };
-    // By turns, so that a machine that drifts moves both.
-    let (mut decoded, mut others) = (0.0, 0.0);
-    for _ in 0..TIMES {
-        decoded = f64::max(decoded, whole()?);
-        others = f64::max(others, peer()?);
-    }
+    let pairs = (0..TIMES).map(|_| Ok((whole()?, peer()?))).collect::<Outcome<Vec<_>>>()?;
+    let (decoded, others) = middle(pairs);
     let figure = Figure::EventsPerSecond(decoded);
     report.add(Row::new("whole log, decoded", figure).beside("SQLite, in order", Figure::EventsPerSecond(others)).at_least(3.0));
     report.add(Row::new("whole log, decoded", figure).beside("mapped records with CRC32C", Figure::EventsPerSecond(limit)));
@@ -61,7 +57,7 @@ pub(crate) fn measure(workbench: &mut Workbench, report: &mut Report) -> Outcome
     runtime.block_on(million.close(store))
 }
 
-/// The best of several measurements.
+/// The best of several measurements: what disturbs one only makes it slower.
 fn best(mut measure: impl FnMut() -> Outcome<f64>) -> Outcome<f64> {
     let mut best = 0.0;
     for _ in 0..TIMES {
