@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use factum::backend::Postgres;
 use factum::projection::{Inline, Target};
-use factum::{Backoff, Error, EventStore, EventStoreExt, ExpectedVersion, NewEvent, Projector, SharedStore, StreamId};
+use factum::{Backoff, Error, EventStore, EventStoreExt, ExpectedVersion, GlobalPosition, NewEvent, Projector, SharedStore, StreamId};
 
 use crate::Outcome;
 use crate::places::Database;
@@ -17,6 +18,18 @@ pub(crate) async fn other_stores_say_that_they_cannot() -> Outcome {
     Ok(())
 }
 
+/// Waits until what was appended through another handle can be read through this one. A server with other transactions under way, such as those
+/// of the tests beside this one, shows it a moment later: no reader may skip what they might still record.
+async fn readable(store: &SharedStore, position: GlobalPosition) -> Outcome {
+    let seen = async {
+        while store.head().await? < position {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        Outcome::Ok(())
+    };
+    tokio::time::timeout(Duration::from_secs(60), seen).await?
+}
+
 /// The store is in the database of the rows.
 pub(crate) async fn rows_and_append_are_committed_together_or_neither(database: Arc<Database>) -> Outcome {
     let store = Arc::new(Postgres::connect(&format!("{}?create=true", database.url)).await?);
@@ -26,6 +39,7 @@ pub(crate) async fn rows_and_append_are_committed_together_or_neither(database: 
     let totals = Totals::default();
     let inline: SharedStore = Arc::new(Inline::new(store.clone(), totals.clone()).await?);
     let last = append(&inline, 20..23).await?;
+    readable(&plain, last).await?;
     let (position, is) = rows_at(&database.target).await?;
     assert_eq!((position, &is), (last, &fold(&plain, &totals, last).await?));
     // An event that can't be applied is not recorded.
@@ -38,10 +52,12 @@ pub(crate) async fn rows_and_append_are_committed_together_or_neither(database: 
     totals.refuses.store(0, Ordering::SeqCst);
     // Nor is anything applied that can't be recorded, and a repeat is applied once.
     let once = factum::Append::to(StreamId::new("Number-3")?, [NewEvent::json("Counted", &7)?]).expecting(ExpectedVersion::NoStream);
-    assert!(!inline.append(once.clone()).await?.duplicate);
+    let receipt = inline.append(once.clone()).await?;
+    assert!(!receipt.duplicate);
     assert!(inline.append(once).await?.duplicate);
     let conflict = inline.append_to(&StreamId::new("Number-3")?, ExpectedVersion::NoStream, vec![NewEvent::json("Counted", &8)?]).await;
     assert!(matches!(conflict, Err(Error::Conflict(_))), "{conflict:?}");
+    readable(&plain, receipt.last_position()).await?;
     assert_eq!(rows(&database.target).await?, fold(&plain, &totals, plain.head().await?).await?);
     Ok(())
 }
@@ -69,21 +85,25 @@ pub(crate) async fn concurrent_appends_keep_the_order_and_async_takes_over(datab
     }
     // Whatever was recorded before the last inline append is in the rows.
     let last = append(&two, [1_000]).await?;
+    readable(&plain, last).await?;
     let (position, is) = rows_at(&database.target).await?;
     assert_eq!((position, &is), (last, &fold(&plain, &totals, last).await?));
     assert_eq!(is.values().map(|(count, _)| count).sum::<i64>(), 201);
     // A projector takes over, and applies nothing twice.
     let projector = Projector::new(plain.clone(), database.target.clone(), totals.clone()).retry(Backoff::ONCE);
-    append(&plain, [1_001]).await?;
+    let last = append(&plain, [1_001]).await?;
+    readable(&plain, last).await?;
     projector.run_to_end().await?;
-    assert_eq!(database.target.position("totals").await?, plain.head().await?);
+    assert_eq!(database.target.position("totals").await?, last);
     // While it runs, inline takes over again, and it is told so.
     let running = tokio::spawn(async move { projector.run_until(std::future::pending::<()>()).await });
+    let mut last = last;
     while !running.is_finished() {
-        append(&one, [1_002]).await?;
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        last = append(&one, [1_002]).await?;
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
     assert!(matches!(running.await?, Err(Error::Fenced { .. })));
+    readable(&plain, last).await?;
     assert_eq!(rows(&database.target).await?, fold(&plain, &totals, plain.head().await?).await?);
     Ok(())
 }
